@@ -220,7 +220,11 @@ All that decides a trained model, in one TOML file: `mlbench train RECIPE.toml` 
 of its data are reported at once.
 
 `extends = "NAME"` takes what a recipe leaves out from a shipped one. Tables are merged key by key; lists, such as
-`datasets` and `languages`, are replaced as a whole, and one model replaces another. The name of a key, alone
+`datasets` and `languages`, are replaced as a whole, and one model replaces another. Two more things that were inherited
+go when something is put in their place: the `revision` of a checkpoint when the checkpoint is another one, and
+`validation.share` or `validation.datasets` when the other is given. `unset = ["validation", "transformer.revision"]`
+takes keys and whole tables out of the recipe that is extended, before anything is added to it; `--unset KEY` does so on
+the command line. The name of a key, alone
 where only one table (or one model) has it, else with its table, is what `mlbench sweep --over` takes.
 
 ## Shipped recipes

@@ -455,7 +455,8 @@ def json_schema() -> str:
 
 def check_folder(folder: Path) -> None:
     """Raise `UserError` where `folder`, or the one it would be made in, is a file or may not be written."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    # A link that leads nowhere is in the way as well.
+    existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     if not existing.is_dir():
         raise _unwritable(folder, f"{existing} is not a folder")
     if not os.access(existing, os.W_OK | os.X_OK):

@@ -20,7 +20,9 @@ resamples_option = click.option(
     metavar="N",
     help="Resamples of the intervals.",
 )
-
+unset_option = click.option(
+    "--unset", multiple=True, metavar="KEY", help="Take a key or a table out of the recipe; may be repeated."
+)
 
 _BETWEEN_NAMES = re.compile(r",(?![^{}]*\})")
 # What stands in brackets belongs to the name, as in P(rel=2)@5=0.01.

@@ -10,10 +10,11 @@ from mlbench.collection.languages import IMAGE, full_language
 from mlbench.collection.records import Collection, fingerprint_of
 from mlbench.compare.benchmark import score_benchmark
 from mlbench.compare.pairing import ResultWithRanks
-from mlbench.compare.reported import is_reported, read_reported, reported_in
-from mlbench.errors import DataError, UserError
+from mlbench.compare.reported import ReportedMean, ReportedMeans, is_reported, read_reported, reported_in
+from mlbench.errors import DataError, InvalidResult, UserError
 from mlbench.evaluation.streaming.corpus import look_through
 from mlbench.evaluation.verify import read_pair
+from mlbench.leaderboard.entries import Entry
 from mlbench.measures.ranked import parse
 from mlbench.ranking.ranks import Ranks
 from mlbench.reports.documents.benchmark import benchmark_report
@@ -36,6 +37,7 @@ from mlbench.tasks.load import is_sharded, load_collection
 from mlbench.tasks.task import DeclaredImages, Task, load_task, task_names
 
 _STDOUT = Path("-")
+_ENTRY = "entry.json"
 _EVAL_RESULTS, _MTEB, _PARQUET = "eval-results", "mteb", "parquet"
 _FOR_TOOLS = (_EVAL_RESULTS, _MTEB, _PARQUET)
 """Formats of other tools, which are made of results and not of what reports say."""
@@ -92,7 +94,8 @@ def command(
 ) -> None:
     """Show results as tables, or write them as Markdown, HTML, CSV, LaTeX, a PNG figure or metadata of a model card.
 
-    RESULT is a result document, or a folder of them, or a result file of mteb, whose numbers are marked as reported.
+    RESULT is a result document, or a folder of them. A result file of mteb, or an entry of a leaderboard that has the
+    numbers of a paper, stands beside them, with its numbers marked as reported.
     Several are one table across them; -v shows each in full below it.
 
     --format follows from the suffix of --output where it is not given. Without --output, HTML and PNG are written
@@ -126,7 +129,7 @@ def command(
     )
     known = None if measure is None else parse(measure).name
     found = result_paths(paths)
-    reported = [path for path in found if is_reported(path)]
+    reported = [path for path in found if path.name == _ENTRY or is_reported(path)]
     if (reported or name in _FOR_TOOLS) and (pool or topic or benchmark):
         raise UserError(f"{name} and reported numbers have no --pool, --topic and --benchmark: leave these out")
     if reported:
@@ -176,7 +179,8 @@ def result_paths(paths: tuple[Path, ...]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        inside = results_in(path) or reported_in(path)
+        entry = path / _ENTRY
+        inside = results_in(path) or reported_in(path) or ([entry] if entry.is_file() else [])
         if not inside:
             raise UserError(f"no result document in {path}: make one with mlbench run --out {path}")
         found += inside
@@ -235,11 +239,39 @@ def _beside_reported(
     if name in _FOR_TOOLS:
         raise UserError(f"{reported[0]} has no ranks, which the format {name} is made from")
     measured = [read_result(path) for path in paths if path not in reported]
-    report = reported_report([read_reported(path) for path in reported], measured, measure=measure)
+    numbers = [
+        each for path in reported for each in (_of_entry(path) if path.name == _ENTRY else [read_reported(path)])
+    ]
+    report = reported_report(numbers, measured, measure=measure)
     if output is None and FORMATS[name].to_file:
         output = paths[0].with_name("report").with_suffix(FORMATS[name].suffix)
         click.echo(output)
     _show(report, name, output, paths, full=full)
+
+
+def _of_entry(path: Path) -> list[ReportedMeans]:
+    """Return the macro means that an entry of a leaderboard has from a paper; raises `InvalidResult` for none."""
+    try:
+        entry = Entry.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InvalidResult(f"{path} is no entry of a leaderboard, or cannot be read") from error
+    found = [
+        ReportedMeans(
+            source=entry.source or "",
+            task=task.task,
+            model=entry.title,
+            values=tuple(
+                ReportedMean(name=value.name, kind=value.kind, value=value.value)
+                for value in task.values
+                if value.query_language is None
+            ),
+        )
+        for task in entry.reported
+        if task.aggregation == "macro"
+    ]
+    if not found:
+        raise InvalidResult(f"{path} has no macro means that a paper reports: name the result documents of the entry")
+    return found
 
 
 def _write_for_tools(paths: Sequence[Path], measure: str | None, name: str, output: Path | None) -> None:

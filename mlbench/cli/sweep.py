@@ -1,5 +1,6 @@
 """`mlbench sweep`: train and measure every combination of some values of a recipe, and compare them."""
 
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -7,14 +8,16 @@ from pathlib import Path
 
 import click
 
-from mlbench.cli.options import assignments
+from mlbench.cli.options import assignments, unset_option
 from mlbench.cli.progress import Screen, console, pass_screen
+from mlbench.compare.sweep import from_json
+from mlbench.errors import InvalidResult, UserError
 from mlbench.io.document import to_json
 from mlbench.protocols import Runtime
 from mlbench.reports.documents.sweep import sweep_report
 from mlbench.reports.formats import write_files
 from mlbench.reports.writers.console import ConsoleReport
-from mlbench.training.recipe import parse_value
+from mlbench.training.recipe import parse_changes
 from mlbench.training.sweep import run_sweep
 from mlbench.training.sweep_plan import SweepFolder, parse_axis, plan_sweep
 
@@ -55,6 +58,7 @@ Examples:
     metavar="KEY=VALUE",
     help="Change a key of the recipe in all arms; may be repeated.",
 )
+@unset_option
 @click.option(
     "--base",
     multiple=True,
@@ -94,6 +98,7 @@ def command(
     seeds: int,
     tasks: Sequence[str],
     changes: Mapping[str, str],
+    unset: Sequence[str],
     base: Mapping[str, str],
     data_dir: Path | None,
     out: Path | None,
@@ -109,8 +114,8 @@ def command(
     task; arms are compared with intervals over clusters of topics and over all pairs of seeds. What is done is not done
     again: the same command goes on where an interrupted one was.
     """
-    settings, chosen = ({key: parse_value(value) for key, value in pairs.items()} for pairs in (changes, base))
-    plan = plan_sweep(recipe, over, settings=settings, seeds=seeds, base=chosen)
+    chosen = parse_changes(base, ())
+    plan = plan_sweep(recipe, over, settings=parse_changes(changes, unset), seeds=seeds, base=chosen)
     out = out or Path("sweeps") / plan.recipe.name
     place = SweepFolder(
         tasks=tuple(dict.fromkeys(tasks or plan.recipe.contamination.tasks or DEFAULT_TASKS)),
@@ -120,12 +125,36 @@ def command(
         runtime=Runtime(device, threads or (1 if jobs > 1 else None)),
         command=shlex.join(["mlbench", *sys.argv[1:]]),
     )
+    _check_documents(out)
     progress = screen.progress()
     sweep = run_sweep(plan, place, jobs=jobs, progress=progress)
     report = sweep_report(sweep)
-    write_files(report, [out / f"sweep.{suffix}" for suffix in ("json", "md", "html")])
+    write_files(report, _documents(out))
     if as_json:
         click.echo(to_json(sweep), nl=False)
     else:
         console().print(ConsoleReport(report, more="sweep.md"))
     progress.note(f"saved {out / 'sweep.json'}, sweep.md and sweep.html")
+
+
+def _documents(out: Path) -> list[Path]:
+    return [out / f"sweep.{suffix}" for suffix in ("json", "md", "html")]
+
+
+def _check_documents(out: Path) -> None:
+    """Raise `UserError` where the documents of a sweep would take the place of files that are none."""
+    document, *pages = _documents(out)
+    others = [path for path in (document, *pages) if os.path.lexists(path)]
+    if document.is_file():
+        # The pages were written after it.
+        others = [] if _is_sweep(document) else [document]
+    if others:
+        raise UserError(f"{others[0]} was not written by a sweep: name another folder with --out")
+
+
+def _is_sweep(document: Path) -> bool:
+    try:
+        from_json(document.read_bytes())
+    except (OSError, InvalidResult):
+        return False
+    return True

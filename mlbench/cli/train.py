@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlbench.cli.options import assignments
+from mlbench.cli.options import assignments, unset_option
 from mlbench.cli.progress import Screen, console, duration, pass_screen
-from mlbench.errors import UserError
+from mlbench.errors import DataError, UserError
 from mlbench.protocols import Runtime
 from mlbench.provenance import read_manifest
 from mlbench.results import check_folder
-from mlbench.tasks.files import user_folders
-from mlbench.tasks.task import task_names
+from mlbench.tasks.files import local, user_folders
+from mlbench.tasks.task import Task, load_task, task_names
 from mlbench.training.data import TrainingData
 from mlbench.training.manifest import Destination, Manifest, describe_data
-from mlbench.training.recipe import Recipe, load_recipe, parse_value, recipe_names
+from mlbench.training.recipe import Recipe, load_recipe, parse_changes, recipe_names
 from mlbench.training.train import fit, open_recipe
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 
 CHECKPOINTS = Path("checkpoints")
+# What a model is measured on when its recipe names no task; the last one has its data in the package.
+_TASKS = ("xquad-r", "mlqa-r", "mini")
 
 
 @click.command(
@@ -38,6 +40,7 @@ Examples:
   mlbench train static-hybrid --data-dir ./data
   mlbench train static-hybrid --check
   mlbench train static-hybrid --set alpha=0.25 --set static.dim=64 --out checkpoints/quarter
+  mlbench train mt5-hybrid --set checkpoint=./mt5 --unset validation
   mlbench train my-recipe.toml --out checkpoints/mine
   mlbench run --model checkpoints/static-hybrid --task xquad-r""",
 )
@@ -54,6 +57,7 @@ Examples:
     metavar="KEY=VALUE",
     help="Change a key of the recipe; may be repeated.",
 )
+@unset_option
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="A folder with training data.")
 @click.option("--device", metavar="NAME", help="cpu or cuda; static models train on the cpu by default.")
 @click.option(
@@ -69,6 +73,7 @@ def command(
     only_list: bool,
     out: Path | None,
     changes: dict[str, str],
+    unset: Sequence[str],
     data_dir: Path | None,
     device: str | None,
     threads: int | None,
@@ -89,7 +94,7 @@ def command(
     user_folders(data_dir)
     if out is not None:
         check_folder(out)
-    progress, settings = screen.progress(), {key: parse_value(value) for key, value in changes.items()}
+    progress, settings = screen.progress(), parse_changes(changes, unset)
     opened, data = open_recipe(recipe, settings, data_dir=data_dir, progress=progress)
     folder = out or CHECKPOINTS / opened.name
     if only_check:
@@ -157,10 +162,57 @@ def _print_summary(manifest: Manifest, recipe: Recipe, data: TrainingData, folde
 
 
 def _print_next(recipe: Recipe, folder: Path, data_dir: Path | None) -> None:
-    known = [name for name in recipe.contamination.tasks if name in task_names()]
-    words = ["mlbench", "run", "--model", str(folder), "--task", *(known[:1] or ["xquad-r"])]
-    words += [] if data_dir is None else ["--data-dir", str(data_dir)]
+    words = ["mlbench", "run", "--model", str(folder), *how_to_measure(recipe, data_dir)]
     console().print(f"Measure it: {shlex.join(words)}", soft_wrap=True)
+
+
+def how_to_measure(recipe: Recipe, data_dir: Path | None) -> list[str]:
+    """Return the options of `mlbench run` that name a task for the model of `recipe`, and which data of it.
+
+    It is the first task of those that the recipe keeps out of training, then of `_TASKS`, then of all that are shipped,
+    whose data are on this machine, and which has images or texts as the model, and languages of the recipe. A task that
+    was trained on is none. What was trained on no other text is measured in the languages of the recipe alone.
+    """
+    trained_on = {task for data in recipe.datasets for task in data.tasks}
+    kept_out = recipe.contamination.tasks
+    for spec in dict.fromkeys((*kept_out, *_TASKS, *task_names())):
+        task = load_task(spec)
+        # The texts of what is kept out of training were read before.
+        place = _data_options(task, data_dir, is_read=spec in kept_out)
+        if place is not None and spec not in trained_on and _fits(task, recipe):
+            return ["--task", spec, *_language_options(task, recipe), *place]
+    return ["--task", "NAME"]
+
+
+def _fits(task: Task, recipe: Recipe) -> bool:
+    shared = set(task.languages) & set(recipe.languages)
+    kind = "text" if recipe.image_text is None else "image_text"
+    return task.kind == kind and len(shared) >= min(2, len(recipe.languages))
+
+
+def _language_options(task: Task, recipe: Recipe) -> list[str]:
+    is_pretrained = recipe.transformer or (recipe.image_text and recipe.image_text.checkpoint)
+    shared = [language for language in task.languages if language in recipe.languages]
+    return [] if is_pretrained or len(shared) == len(task.languages) else ["--languages", ",".join(shared)]
+
+
+def _data_options(task: Task, data_dir: Path | None, *, is_read: bool) -> list[str] | None:
+    """Return where the data of a task are, None where not all of them are on this machine."""
+    with_folder = [] if data_dir is None else ["--data-dir", str(data_dir)]
+    if _is_here(task, None):
+        return []
+    return with_folder if is_read or _is_here(task, data_dir) else None
+
+
+def _is_here(task: Task, data_dir: Path | None) -> bool:
+    """Say whether the data of a task are on this machine, as far as can be told without reading them."""
+    try:
+        files = [local(file, data_dir=data_dir, root=task.root) for file in task.files]
+        places = [task.root, *user_folders(data_dir)]
+    except DataError:
+        return False
+    images = task.images is None or any((place / task.images.folder).is_dir() for place in places)
+    return task.hub is None and bool(files) and None not in files and images
 
 
 def _course(manifest: Manifest) -> str:

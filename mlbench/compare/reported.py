@@ -1,4 +1,4 @@
-"""Numbers that others report: result files of mteb, which have no ranks and so cannot be verified or tested."""
+"""Numbers that others report, in files of mteb or in papers: without ranks they cannot be verified or tested."""
 
 import json
 import math
@@ -57,6 +57,23 @@ class ReportedResult(DocumentPart):
         """Return the mean of a measure over the settings of a kind that report it; None where none does."""
         found = [each.measures[measure] for each in self.settings if each.kind == kind and measure in each.measures]
         return sum(found) / len(found) if found else None
+
+
+class ReportedMean(DocumentPart):
+    """A macro mean over a kind of settings, or without a kind a bias score."""
+
+    name: str
+    kind: Kind | None
+    value: float
+
+
+class ReportedMeans(DocumentPart):
+    """What a paper reports of one model on one task, which it may do without saying how many settings there are."""
+
+    source: str
+    task: str
+    model: str
+    values: tuple[ReportedMean, ...]
 
 
 def is_reported(path: Path) -> bool:

@@ -128,7 +128,8 @@ def _fault(detail: ErrorDetails, model: type[BaseModel], also_known: Collection[
             names = re.findall(r"'([^']*)'", context["expected"])
             message = f"unknown value {detail['input']!r:.60}: {suggest(str(detail['input']), names)}"
         case "tuple_type" | "model_type" | "dict_type" as wanted:
-            message = f"must be a {'list' if wanted == 'tuple_type' else 'table'}, not {detail['input']!r:.60}"
+            form = 'list, such as ["a", "b"]' if wanted == "tuple_type" else "table"
+            message = f"must be a {form}, not {detail['input']!r:.60}"
         case _:
             message = f"{detail['msg'][:1].lower()}{detail['msg'][1:]}, not {detail['input']!r:.60}"
     return f"{place}: {message}" if place else message

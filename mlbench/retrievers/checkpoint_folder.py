@@ -82,7 +82,9 @@ def find_checkpoint(locator: str, revision: str | None, *, allow_pickle: bool, m
     folder = Path(locator).expanduser()
     if locator and folder.is_dir():
         if revision is not None:
-            raise RetrieverError(f"revision={revision}: only a hub id has revisions, and {locator} is a folder")
+            raise RetrieverError(
+                f"revision={revision}: only a hub id has revisions, and {locator} is a folder: leave it out"
+            )
         return folder
     if locator and folder.is_file():
         raise RetrieverError(

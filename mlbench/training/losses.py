@@ -1,14 +1,17 @@
 """InfoNCE over the examples of a batch, as torch computes it."""
 
+from math import inf, isfinite, log
 from typing import TYPE_CHECKING, Literal
 
-from mlbench.errors import DataError
+from mlbench.errors import DataError, UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 NegativesKind = Literal["in_batch", "hard_only"]
+SUSTAINED = 5
+"""So many steps in a row have to have a loss that is too high, before it is told."""
 
 
 def info_nce(
@@ -46,6 +49,26 @@ def info_nce(
         if symmetric:
             loss = (loss + torch.nn.functional.cross_entropy(scores[:, : len(document)].T, own)) / 2
         return loss
+
+
+def check_loss(loss: float, step: int, highest: float = inf, *, precision: str = "fp32") -> None:
+    """Raise `UserError` for a loss after `step` steps that is no number, or above `highest`."""
+    if not isfinite(loss):
+        other = "" if precision == "fp32" else ", or train in fp32"
+        raise UserError(f"the loss is {loss} after {step} steps: lower optimizer.learning_rate{other}")
+    if loss > highest:
+        raise UserError(
+            f"the loss is {loss:.3g} after {step} steps, and a model that guesses has at most {highest:.3g}: "
+            "lower optimizer.learning_rate"
+        )
+
+
+def highest_guess(candidates: int, temperature: float) -> float:
+    """Return log(candidates) + 1 / temperature, which the mean loss of a model that guesses is never above.
+
+    No cosine is above 1, and its own document has one of 0 on average.
+    """
+    return log(candidates) + 1 / temperature
 
 
 def _normalised(vectors: "Tensor") -> "Tensor":

@@ -1,8 +1,11 @@
 """What a training leaves behind: the manifest of its checkpoint, its unfinished work, and the model in its folder."""
 
 import json
+import os
+import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import JsonValue
 
+from mlbench.errors import UserError
 from mlbench.evaluation.environment import code_commit, describe_environment
 from mlbench.io.atomic import write_whole
 from mlbench.io.document import json_text
@@ -26,9 +30,11 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 Losses = tuple[tuple[int, float], ...]
-LAST = "modules.json"
-"""The file that makes a folder a checkpoint, written after the others."""
+# The file that makes a folder a checkpoint.
+_LAST = "modules.json"
 _WORK = ".training"
+# A folder in it belongs to one training.
+_OWN = re.compile(r"[0-9a-f]{16}")
 Manifest = dict[str, JsonValue]
 # A manifest may have 1 MiB.
 _MOST_LOSSES = 500
@@ -78,10 +84,14 @@ class Destination:
     shared: Path | None = None
 
     def work_folder(self, recipe: Recipe, data: TrainingData) -> Path:
-        """Make both folders and return the one for what a training can be resumed from."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        # Absolute, as the trainer of transformers keeps it in its checkpoints.
-        work = self.shared or self.folder.absolute() / _WORK / training_fingerprint(recipe, data)[:16]
+        """Make and return the folder for what the training can be resumed from."""
+        work = self.shared or self.own_work(recipe, data)
+        work.mkdir(parents=True, exist_ok=True)
+        return work
+
+    def own_work(self, recipe: Recipe, data: TrainingData) -> Path:
+        """Make and return the folder for what this training alone has begun to write."""
+        work = _own_work(self.folder, recipe, data)
         work.mkdir(parents=True, exist_ok=True)
         return work
 
@@ -92,26 +102,60 @@ def is_prefix_of_longer(recipe: Recipe) -> bool:
     return recipe.static is not None and constant
 
 
-def has_work(folder: Path) -> bool:
-    """Say whether an interrupted training to `folder` can be resumed."""
-    return (folder / _WORK).is_dir()
+def _own_work(folder: Path, recipe: Recipe, data: TrainingData) -> Path:
+    # Absolute, as the trainer of transformers keeps it in its checkpoints.
+    return folder.absolute() / _WORK / training_fingerprint(recipe, data)[:16]
+
+
+def check_empty(folder: Path, recipe: Recipe, data: TrainingData) -> None:
+    """Raise `UserError` where `folder`, that of a training which begins or goes on, has files of somebody else.
+
+    Hidden files, but for the folder of unfinished work, do no harm.
+    """
+    work = folder / _WORK
+    if work.is_symlink() or (work.exists() and not work.is_dir()):
+        raise UserError(f"{work} is not a folder that mlbench made: name another folder with --out")
+    if _own_work(folder, recipe, data).is_dir() or not folder.is_dir():
+        return
+    others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    if _LAST in others:
+        raise UserError(f"{folder} holds a model that mlbench did not train: name another folder with --out")
+    if others:
+        raise UserError(f"{folder} is not empty, it holds {others[0]}: name a new folder with --out")
 
 
 def forget_work(folder: Path) -> None:
-    """Remove what an interrupted training would be resumed from."""
-    shutil.rmtree(folder / _WORK, ignore_errors=True)
+    """Remove what trainings to `folder` would be resumed from, and nothing else."""
+    work = folder / _WORK
+    if work.is_dir() and not work.is_symlink():
+        for path in work.iterdir():
+            if _OWN.fullmatch(path.name) and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+        # What others keep there stays.
+        with suppress(OSError):
+            work.rmdir()
 
 
-def save_model(model: "SentenceTransformer", unfinished: Path, folder: Path) -> None:
-    """Save `model` in `folder`, by way of the folder `unfinished`: what makes it a checkpoint comes last."""
-    shutil.rmtree(unfinished, ignore_errors=True)
-    model.save_pretrained(str(unfinished), create_model_card=False)
-    for path in sorted(unfinished.iterdir(), key=lambda path: path.name == LAST):
-        target = folder / path.name
-        if target.is_dir():
-            shutil.rmtree(target)
-        path.replace(target)
-    unfinished.rmdir()
+def save_model(model: "SentenceTransformer", work: Path, folder: Path) -> None:
+    """Save `model` in `folder`, by way of `work`: what makes it a checkpoint comes last.
+
+    Raises `UserError` where files of the same names are there, which others must have written.
+    """
+    # What was moved by a run that was killed is no longer in here.
+    saved = work / "saved"
+    if not saved.is_dir():
+        unfinished = work / "model"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        model.save_pretrained(str(unfinished), create_model_card=False)
+        unfinished.rename(saved)
+    left = sorted(saved.iterdir(), key=lambda path: (path.name == _LAST, path.name))
+    for path in left:
+        if os.path.lexists(folder / path.name):
+            raise UserError(
+                f"{folder / path.name} was not written by this training: move it away, and give the same command again"
+            )
+    for path in left:
+        path.rename(folder / path.name)
 
 
 def describe(

@@ -3,7 +3,7 @@
 import json
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from hashlib import sha256
 from importlib.resources import files as package_files
@@ -12,6 +12,7 @@ from types import UnionType
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from mlbench.collection.languages import IMAGE
 from mlbench.errors import DataError, InvalidRecipe, UnknownName, UserError, suggest
@@ -39,6 +40,13 @@ from mlbench.training.recipe_tables import (
 MODELS = ("static", "transformer", "image_text")
 """The tables of models; a recipe has one."""
 _NO_ZERO = r"(?:^|(?<=[\s=,\[+-]))(?=\.\d)"
+# A key, and the inherited one that has no use beside it: a revision is that of the checkpoint it was written for.
+_INSTEAD: tuple[tuple[tuple[str, str], tuple[str, str]], ...] = (
+    (("transformer", "checkpoint"), ("transformer", "revision")),
+    (("image_text", "checkpoint"), ("image_text", "revision")),
+    (("validation", "share"), ("validation", "datasets")),
+    (("validation", "datasets"), ("validation", "share")),
+)
 # What recipes of texts do not say: their fingerprints are those from before there were images.
 _OF_IMAGES: dict[str, Any] = {
     "image_text": True,
@@ -169,9 +177,10 @@ def recipe_names() -> tuple[str, ...]:
 def load_recipe(spec: str, changes: Mapping[str, object] | None = None) -> Recipe:
     """Return the recipe that `spec` names, a shipped one or the path of a TOML file, with `changes` made to it.
 
-    `extends = "NAME"` in it takes what it leaves out from a shipped recipe. `changes` maps keys, alone (`alpha`) or
-    with their table (`batches.alpha`), to values. Raises `InvalidRecipe` with all faults at once, `UnknownName` or
-    `DataError` where there is nothing such.
+    `extends = "NAME"` in it takes what it leaves out from a shipped recipe, without the keys that `unset` lists.
+    `changes` maps keys, alone (`alpha`) or with their table (`batches.alpha`), to values; None takes a key, or a whole
+    table, out before the others are set. Raises `InvalidRecipe` with all faults at once, `UnknownName` or `DataError`
+    where there is nothing such.
     """
     recipe, faults = check_recipe(spec, changes)
     if faults or recipe is None:
@@ -187,17 +196,11 @@ def check_recipe(spec: str, changes: Mapping[str, object] | None = None) -> tupl
     """
     path, faults = _find(spec), list[str]()
     table = _read(path, spec, faults)
-    above: dict[str, object] = {}
-    for key, value in (changes or {}).items():
-        try:
-            above = _merge(above, _nested(key_path(key, _model(table)), value))
-        except UserError as error:
-            faults.append(str(error))
-    table = _overlay(table, above)
+    table = _change(table, changes or {}, faults)
     try:
         recipe: Recipe | None = Recipe.model_validate(table)
     except ValidationError as error:
-        faults += faults_of(error, Recipe, also_known=("extends",), skip=("missing",) if faults else ())
+        faults += faults_of(error, Recipe, also_known=("extends", "unset"), skip=("missing",) if faults else ())
         recipe = _usable(table)
     if recipe is not None:
         recipe._root = path.parent
@@ -224,6 +227,40 @@ def _find(spec: str) -> Path:
 def _model(table: Mapping[str, object]) -> str | None:
     found = [model for model in MODELS if model in table]
     return found[0] if len(found) == 1 else None
+
+
+def _change(table: dict[str, object], changes: Mapping[str, object], faults: list[str]) -> dict[str, object]:
+    """Return `table` with `changes` made to it: first the keys without a value go, then the others are set."""
+    _unset(table, [key for key, value in changes.items() if value is None], faults)
+    above: dict[str, object] = {}
+    for key, value in changes.items():
+        try:
+            if value is not None:
+                above = _merge(above, _nested(key_path(key, _model(_overlay(table, above))), value))
+        except UserError as error:
+            faults.append(str(error))
+    return _extend(table, above)
+
+
+def _unset(table: dict[str, object], keys: Iterable[str], faults: list[str]) -> None:
+    """Take keys, or whole tables, out of `table`; those that are not there are gone already."""
+    for key in keys:
+        try:
+            path = table_or_key_path(key, _model(table))
+        except UserError as error:
+            faults.append(str(error))
+            continue
+        if _is_required(path):
+            faults.append(f"{key} is required and cannot be unset: set another value")
+        else:
+            _remove(table, path)
+
+
+def _is_required(path: Sequence[str]) -> bool:
+    model: type[BaseModel] = Recipe
+    for name in path[:-1]:
+        model = _tables(model.model_fields[name])[0]
+    return model.model_fields[path[-1]].is_required()
 
 
 def _usable(table: Mapping[str, object]) -> Recipe | None:
@@ -263,14 +300,24 @@ def key_path(key: str, model: str | None = None) -> tuple[str, ...]:
     if tuple(key.split(".")) in paths:
         return tuple(key.split("."))
     found = [path for path in paths if path[-1] == key]
+    if not found and key in Recipe.model_fields:
+        raise UserError(
+            f"{key} is a table: name a key of it, such as {'.'.join(next(p for p in paths if p[0] == key))}"
+        )
     if not found:
-        raise UnknownName("key of recipes", key, {".".join(path) if "." in key else path[-1] for path in paths})
+        names = {".".join(path) if "." in key else path[-1] for path in paths}
+        raise UnknownName("key of recipes", key, names | Recipe.model_fields.keys())
     if model is not None and all(path[0] in MODELS for path in found):
         found = [path for path in found if path[0] == model] or found
     meant = [".".join(path) for path in found] + [f"{key}.KEY" for table in Recipe.model_fields if table == key]
     if len(meant) > 1:
         raise UserError(f"{key} is the name of several things: write {' or '.join(meant)}")
     return found[0]
+
+
+def table_or_key_path(key: str, model: str | None = None) -> tuple[str, ...]:
+    """Return where a key, or a whole table such as `validation`, stands in a recipe; raises as `key_path` does."""
+    return (key,) if key in Recipe.model_fields else key_path(key, model)
 
 
 def parse_value(text: str) -> object:
@@ -284,6 +331,17 @@ def parse_value(text: str) -> object:
     return text
 
 
+def parse_changes(values: Mapping[str, str], unset: Iterable[str]) -> dict[str, object]:
+    """Return the changes that `load_recipe` makes: the texts of `values` as `parse_value` reads them, None for `unset`.
+
+    Raises `UserError` for a key that is in both.
+    """
+    taken_out = dict.fromkeys(unset)
+    for key in values.keys() & taken_out.keys():
+        raise UserError(f"{key} is set and unset: give --set {key} or --unset {key}, one of them")
+    return {key: parse_value(value) for key, value in values.items()} | taken_out
+
+
 def _shipped() -> Path:
     return Path(str(package_files("mlbench.recipe_files")))
 
@@ -291,11 +349,40 @@ def _shipped() -> Path:
 def _read(path: Path, spec: str, faults: list[str]) -> dict[str, object]:
     """Return the table of a recipe's file, laid over that of the recipe it extends."""
     table = read_toml(path, spec, InvalidRecipe)
-    extended = table.pop("extends", None)
+    extended, unset = table.pop("extends", None), table.pop("unset", [])
+    keys = [key for key in unset if isinstance(key, str)] if isinstance(unset, list) else []
+    if not isinstance(unset, list) or len(keys) < len(unset):
+        faults.append("unset: must be a list of keys, such as ['validation', 'transformer.revision']")
     if extended in recipe_names():
-        return _overlay(_read(_shipped() / f"{extended}.toml", spec, faults), table)
+        below = _read(_shipped() / f"{extended}.toml", spec, faults)
+        _unset(below, keys, faults)
+        return _extend(below, table)
     if extended is not None:
-        faults.append(f"extends: unknown recipe {extended!r}: {suggest(str(extended), recipe_names())}")
+        faults.append(_no_such_base(str(extended)))
+    elif keys:
+        faults.append("unset: takes keys out of the recipe that is extended: name that with extends, or leave it out")
+    return table
+
+
+def _no_such_base(name: str) -> str:
+    if name.endswith(".toml") or re.search(r"[/\\]", name):
+        return f"extends: {name!r} is a file, and only shipped recipes are extended: {', '.join(recipe_names())}"
+    return f"extends: unknown recipe {name!r}: {suggest(name, recipe_names())}"
+
+
+def _extend(table: Mapping[str, object], above: Mapping[str, object]) -> dict[str, object]:
+    """Return `_overlay`, without what was inherited and has no use beside something else that `above` says."""
+    merged = _overlay(table, above)
+    for key, other in _INSTEAD:
+        said = _at(above, key)
+        if said and said != _at(table, key) and _at(above, other) is None:
+            _remove(merged, other)
+    return merged
+
+
+def _at(table: object, path: Sequence[str]) -> object:
+    for step in path:
+        table = table.get(step) if isinstance(table, Mapping) else None
     return table
 
 
@@ -329,7 +416,10 @@ def _paths(model: type[BaseModel]) -> list[tuple[str, ...]]:
     """Return the paths of all single values of a recipe, tables inside tables but not in lists."""
     paths: list[tuple[str, ...]] = []
     for name, field in model.model_fields.items():
-        parts = get_args(field.annotation) if isinstance(field.annotation, UnionType) else (field.annotation,)
-        tables = [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
-        paths += [(name, *path) for table in tables for path in _paths(table)] or [(name,)]
+        paths += [(name, *path) for table in _tables(field) for path in _paths(table)] or [(name,)]
     return paths
+
+
+def _tables(field: FieldInfo) -> list[type[BaseModel]]:
+    parts = get_args(field.annotation) if isinstance(field.annotation, UnionType) else (field.annotation,)
+    return [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]

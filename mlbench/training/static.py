@@ -1,10 +1,9 @@
 """Trains static encoders, tables of subword vectors, with a loop of its own: only the rows of a batch are touched."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from mlbench.training.cropping import Floats
 from mlbench.training.data import TrainingData, used_texts
 from mlbench.training.examples import Examples
 from mlbench.training.index import ABSENT, Ints
-from mlbench.training.losses import info_nce
+from mlbench.training.losses import SUSTAINED, check_loss, highest_guess, info_nce
 from mlbench.training.manifest import Destination, TrainingOutcome, save_model
 from mlbench.training.recipe import Recipe
 from mlbench.training.recipe_tables import Loss
@@ -60,7 +59,10 @@ class SubwordTable:
         try:
             self._weight = torch.from_numpy(vectors).to(self.device)
         except (RuntimeError, AssertionError) as error:
-            raise UserError(f"device {device} cannot be used: {str(error).splitlines()[0]}") from error
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"device {device} cannot be used: {reason}: leave out --device, or say --device cpu"
+            ) from error
         self._first = torch.zeros_like(self._weight)
         self._second = torch.zeros_like(self._weight)
 
@@ -209,7 +211,7 @@ def train_static(
         if not np.isfinite(table.vectors()).all():
             # The last step of all is judged by nothing else.
             raise UserError(f"the vectors are no numbers after {state.step} steps: lower optimizer.learning_rate")
-        save_model(_model(table.vectors(), vocabulary), work / "model", destination.folder)
+        save_model(_model(table.vectors(), vocabulary), destination.own_work(recipe, data), destination.folder)
     return TrainingOutcome(
         steps=state.step,
         best_step=state.best_step if recipe.patience is not None else state.step,
@@ -229,6 +231,7 @@ def _run(
     """Train from where `state` is to the end, keeping the state at every judgment."""
     examples, held_out = data.examples(recipe), data.held_out_examples(recipe)
     every = recipe.validation.every if recipe.validation else max(500, recipe.steps // 10)
+    highest = highest_guess(2 * recipe.batches.size, recipe.loss.temperature)
     if state.step:
         progress.note(f"goes on after {state.step:,} steps")
     progress.start("train", recipe.steps)
@@ -237,13 +240,15 @@ def _run(
     while state.step < recipe.steps and not _is_patience_over(recipe, state):
         seen.append(table.step(examples, state.step, _rate(recipe, state.step)))
         state = replace(state, step=state.step + 1)
+        _check(seen, state.step, highest)
         progress.advance(1)
         if state.step % every == 0 or state.step == recipe.steps:
-            mean = _checked(float(np.mean(seen)), state.step)
-            state = replace(state, losses=(*state.losses, (state.step, mean)))
+            state = replace(state, losses=(*state.losses, (state.step, float(np.mean(seen)))))
             seen = []
             if held_out is not None and recipe.validation is not None:
-                state = _with_loss(state, _checked(table.judge(held_out, recipe.validation.batches), state.step))
+                judged = table.judge(held_out, recipe.validation.batches)
+                check_loss(judged, state.step)
+                state = _with_loss(state, judged)
                 progress.note(f"validation loss {state.held_out_losses[-1][1]:.4f} after {state.step} steps")
             if recipe.patience is not None and state.best_step == state.step:
                 table.save(work / _BEST, state.text())
@@ -252,10 +257,10 @@ def _run(
     return state
 
 
-def _checked(loss: float, step: int) -> float:
-    if not isfinite(loss):
-        raise UserError(f"the loss is {loss} after {step} steps: lower optimizer.learning_rate")
-    return loss
+def _check(losses: Sequence[float], step: int, highest: float) -> None:
+    check_loss(losses[-1], step)
+    if len(losses) >= SUSTAINED:
+        check_loss(min(losses[-SUSTAINED:]), step, highest)
 
 
 def _with_loss(state: _TrainingState, loss: float) -> _TrainingState:

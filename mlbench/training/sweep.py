@@ -23,7 +23,7 @@ from mlbench.training.data import TrainingData, load_data
 from mlbench.training.manifest import Destination, is_prefix_of_longer
 from mlbench.training.recipe import MODELS, Recipe
 from mlbench.training.sweep_plan import Chain, Plan, PlannedPoint, SweepFolder, chains, compared_pairs
-from mlbench.training.train import fit, is_installed
+from mlbench.training.train import alone_in, fit, is_installed
 from mlbench.version import __version__
 
 # All else in a recipe decides which rows are trained on.
@@ -65,7 +65,7 @@ def run_sweep(plan: Plan, place: SweepFolder, *, jobs: int = 1, progress: Progre
     """Train and measure every point that is not done yet, `jobs` at once, and compare the arms.
 
     Raises `InvalidRecipe` with the faults of all arms before anything is trained, and `UserError` that names the point
-    for one that fails; what was done before is kept.
+    for one that fails, or for a folder that another sweep works in; what was done before is kept.
     """
     tasks = tuple(load_task(task) for task in place.tasks)
     check_folder(place.out)
@@ -74,10 +74,11 @@ def run_sweep(plan: Plan, place: SweepFolder, *, jobs: int = 1, progress: Progre
         progress.note(f"{len(plan.points) - len(left):,} of {len(plan.points):,} points are done already")
     if left:
         shelf = _open_data(plan.recipe.name, left, place, progress)
-        if jobs == 1:
-            _do_here(left, place, shelf, progress)
-        else:
-            _do_in_processes(left, place, shelf, jobs, progress)
+        with alone_in(place.out, "sweep"):
+            if jobs == 1:
+                _do_here(left, place, shelf, progress)
+            else:
+                _do_in_processes(left, place, shelf, jobs, progress)
     return describe_sweep(plan, place, tasks, progress)
 
 

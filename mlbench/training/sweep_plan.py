@@ -17,7 +17,7 @@ from mlbench.provenance import Provenance, read_provenance
 from mlbench.results import Result, read_result
 from mlbench.tasks.task import Task
 from mlbench.training.manifest import is_prefix_of_longer
-from mlbench.training.recipe import Recipe, key_path, load_recipe, model_of, parse_value
+from mlbench.training.recipe import Recipe, key_path, load_recipe, model_of, parse_value, table_or_key_path
 from mlbench.training.recipe_tables import ratio_keys
 
 MOST_POINTS = 10_000
@@ -178,7 +178,7 @@ def plan_sweep(
     seeds: int,
     base: Mapping[str, object],
 ) -> Plan:
-    """Return what a sweep of the recipe `spec` trains, with `settings` changed in all arms.
+    """Return what a sweep of the recipe `spec` trains, with `settings` changed in all arms as `load_recipe` does.
 
     `base` picks the base arm by the values of keys, the first value of each other. Raises `InvalidRecipe` with the
     faults of all arms at once, and `UserError` for keys and values that make no grid.
@@ -214,7 +214,7 @@ def plan_sweep(
 def _by_path(pairs: Sequence[tuple[str, object]], option: str, model: str | None) -> dict[str, object]:
     found: dict[str, object] = {}
     for key, value in pairs:
-        path = ".".join(key_path(key, model))
+        path = ".".join((key_path if value is not None else table_or_key_path)(key, model))
         if path in _TAKEN:
             raise UserError(f"{option} {key}: {_TAKEN[path]}")
         if path in found:
@@ -230,7 +230,8 @@ def _axes(
         raise UserError("a sweep needs --over KEY=VALUE,VALUE, as in --over alpha=0,0.5,1")
     values = _by_path(over, "--over", model)
     for path in values.keys() & changes.keys():
-        raise UserError(f"{path} is swept and set: leave out --set {path}")
+        option = "--set" if changes[path] is not None else "--unset"
+        raise UserError(f"{path} is swept and set: leave out {option} {path}")
     last = [path.split(".")[-1] for path in values]
     axes = []
     for path, given in values.items():

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from math import gcd, isfinite
+from math import gcd, inf
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +16,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback, TrainerState
 
-from mlbench.errors import UserError
 from mlbench.protocols import Progress
 from mlbench.retrievers.packing import Packing
 from mlbench.training.data import TrainingData
 from mlbench.training.examples import Examples
 from mlbench.training.image_text import Collator, logit_scale
-from mlbench.training.losses import info_nce
+from mlbench.training.losses import SUSTAINED, check_loss, highest_guess, info_nce
 from mlbench.training.recipe import Recipe
 from mlbench.training.recipe_tables import Loss, TransformerModel
 
@@ -30,8 +29,6 @@ Row = dict[str, str | bool]
 Features = dict[str, torch.Tensor]
 # Where nothing is held out; checkpoints are as far apart.
 _EVERY = 500
-# Losses are averaged over at most so many steps, and never across a checkpoint: a resumed run tells the same ones.
-_LOGGED = 10
 _HIGHEST_SCALE = 100.0
 # So many tokens go through a packed network at once.
 _ROW = 4096
@@ -163,10 +160,12 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
 
 
 class Reporter(TrainerCallback):  # type: ignore[misc]
-    """Tells a `Progress` about steps and judgments, and ends a training whose loss is no number."""
+    """Tells a `Progress` about steps and judgments, and ends a training whose loss is no number, or above `highest`."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, highest: float, precision: str) -> None:
         self._progress = progress
+        self._highest = highest
+        self._precision = precision
 
     def on_train_begin(self, args: object, state: TrainerState, control: object, **kwargs: object) -> None:
         """Begin with the steps of a run that is resumed."""
@@ -182,12 +181,10 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
     def on_log(
         self, args: object, state: TrainerState, control: object, logs: dict[str, float], **kwargs: object
     ) -> None:
-        """Note a loss on held-out batches; raise `UserError` for one that is not finite."""
+        """Note a loss on held-out batches; raises as `check_loss` does."""
+        highest = self._highest if "loss" in logs else inf
         loss = logs.get("eval_loss", logs.get("loss", 0.0))
-        if not isfinite(loss):
-            raise UserError(
-                f"the loss is {loss} after {state.global_step} steps: lower optimizer.learning_rate, or train in fp32"
-            )
+        check_loss(loss, state.global_step, highest, precision=self._precision)
         if "eval_loss" in logs and state.is_world_process_zero:
             self._progress.note(f"validation loss {loss:.4f} after {state.global_step} steps")
 
@@ -206,7 +203,8 @@ def make_trainer(
     progress: Progress,
 ) -> BatchTrainer:
     """Return the trainer of `model` as the recipe says; the loss is judged on what is held out, where anything is."""
-    of_images = recipe.image_text is not None
+    of_images, settings = recipe.image_text is not None, recipe.transformer or recipe.image_text
+    assert settings is not None
     batches = recipe.steps * arguments.gradient_accumulation_steps * arguments.world_size
     hard = recipe.loss.negatives == "hard_only"
     examples, held_out, validation = data.examples(recipe), data.held_out_examples(recipe), recipe.validation
@@ -220,12 +218,18 @@ def make_trainer(
         else None,
         loss=BatchLoss(model, recipe.loss, logit_scale(model) if of_images else None),
         data_collator=Collator(model) if of_images else None,
-        callbacks=[Reporter(progress)],
+        callbacks=[Reporter(progress, _highest_loss(recipe), settings.precision)],
     )
     trainer.remove_callback(PrinterCallback)
     if recipe.patience is not None:
         trainer.add_callback(EarlyStoppingCallback(recipe.patience))
     return trainer
+
+
+def _highest_loss(recipe: Recipe) -> float:
+    lowest = 1 / _HIGHEST_SCALE if recipe.loss.learn_temperature else recipe.loss.temperature
+    # Of each example the document and a negative.
+    return highest_guess(2 * recipe.batches.size, lowest)
 
 
 def arguments_of(recipe: Recipe, work: Path, *, cpu: bool) -> SentenceTransformerTrainingArguments:
@@ -253,7 +257,8 @@ def arguments_of(recipe: Recipe, work: Path, *, cpu: bool) -> SentenceTransforme
         save_steps=every,
         save_total_limit=1,
         restore_callback_states_from_checkpoint=True,
-        logging_steps=gcd(every, _LOGGED),
+        # Never across a checkpoint: a resumed run tells the same losses.
+        logging_steps=gcd(every, SUSTAINED),
         logging_nan_inf_filter=False,
         report_to="none",
         disable_tqdm=True,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from mlbench.errors import MissingExtra, RetrieverError, UserError
 from mlbench.protocols import SILENCE, Progress, Runtime
-from mlbench.retrievers.checkpoint_folder import find_checkpoint
+from mlbench.retrievers.checkpoint_folder import check_checkpoint, find_checkpoint
 from mlbench.retrievers.load_checkpoint import LoadOptions, load, quiet
 from mlbench.training.data import TrainingData
 from mlbench.training.image_text import load_image_text
@@ -53,7 +53,10 @@ def train_transformer(
         kept = _saved_step(state, recipe)
         if trainer.is_world_process_zero():
             model = SentenceTransformer(str(work / f"checkpoint-{kept}"), device="cpu", local_files_only=True)
-            save_model(model, work / "model", destination.folder)
+            if not all(bool(weights.isfinite().all()) for weights in model.parameters()):
+                # The last step of all is judged by nothing else.
+                raise UserError(f"the weights are no numbers after {kept} steps: lower optimizer.learning_rate")
+            save_model(model, destination.own_work(recipe, data), destination.folder)
         trainer.accelerator.wait_for_everyone()
     return TrainingOutcome(
         steps=state.global_step,
@@ -79,6 +82,7 @@ def load_model(settings: TransformerModel, root: Path, runtime: Runtime) -> "Sen
     place = str(folders[0]) if folders else name
     try:
         folder = find_checkpoint(place, settings.revision, allow_pickle=runtime.allow_pickle)
+        check_checkpoint(folder, allow_pickle=runtime.allow_pickle)
         options = LoadOptions(device="cpu", allow_pickle=runtime.allow_pickle)
         model = load(folder, options, pooling=settings.pooling, max_length=settings.max_length)
     except RetrieverError as error:
@@ -147,6 +151,8 @@ def _is_cpu(device: str | None) -> bool:
 
     best = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"
     if device not in (None, "cpu", best):
+        if best == "cpu":
+            raise UserError(f"device {device}: torch finds no GPU here: leave out --device, or say --device cpu")
         raise UserError(f"device {device}: training takes cpu or {best}; CUDA_VISIBLE_DEVICES chooses among GPUs")
     return "cpu" in (device, best)
 

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -232,3 +233,42 @@ def test_pools_have_formats_too(capsys: Captured, copied: Path, name: str, begin
     (answer,) = json.loads(capsys.readouterr().out)
     value = answer["settings"][0]["measures"]["AP"]
     assert (str(value) if name == "csv" else f"{value:.3f}".lstrip("0")) in text
+
+
+ENTRIES = Path(__file__).parents[2] / "leaderboard" / "entries"
+
+
+def test_numbers_of_a_paper_stand_beside_those_of_the_same_tasks(capsys: Captured) -> None:
+    entries = [ENTRIES / name for name in ("static-hybrid", "elmahdy-2024-xlm-r-hybrid", "elmahdy-2024-labse-x-y")]
+    assert call(["report", *map(str, entries)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split() for line in lines if re.search(r" (reported|measured here) +\.", line)]
+    assert [(row[-9 if "reported" in row else -10], row[-7:]) for row in rows] == [
+        ("mlqa-r", [".360", ".118", ".136", ".275", ".076", ".185", "5,341"]),
+        ("mlqa-r", [".648", ".623", ".512", ".548", ".510", ".628", "227.1"]),
+        ("mlqa-r", [".671", ".677", ".576", ".567", ".566", ".695", "198.3"]),
+        ("xquad-r", [".609", ".197", ".153", ".516", ".126", ".154", "4,521"]),
+        ("xquad-r", [".798", ".705", ".593", ".709", ".598", ".517", "286.6"]),
+        ("xquad-r", [".801", ".762", ".679", ".712", ".665", ".595", "225.2"]),
+    ]
+    assert "reported: Elmahdy, Lin and Ahmad 2024, arXiv 2408.10536" in lines[-1]
+
+
+def test_numbers_of_a_paper_on_other_tasks_are_all_shown(capsys: Captured, document: Path) -> None:
+    assert call(["report", str(document), str(ENTRIES / "elmahdy-2024-xlm-r-x-y")]) == 0
+    shown = capsys.readouterr().out
+    assert [task in shown for task in ("mini", "xquad-r", "mlqa-r", "miracl-15")] == [True] * 4
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("{}", "is no entry of a leaderboard, or cannot be read"),
+        (None, "has no macro means that a paper reports: name the result documents of the entry"),
+    ],
+)
+def test_what_is_no_entry_of_a_paper_is_told(capsys: Captured, tmp_path: Path, content: str | None, fault: str) -> None:
+    path = tmp_path / "entry.json"
+    verified = (ENTRIES / "static-hybrid" / "entry.json").read_text(encoding="utf-8")
+    path.write_text(verified if content is None else content, encoding="utf-8")
+    assert error_of(capsys, str(path)) == f"mlbench: error: {path} {fault}"

@@ -112,6 +112,18 @@ def test_killed_and_resumed_in_several_processes_it_gives_the_document_of_one_al
     assert files(mlbench) == resumed
 
 
+@pytest.mark.parametrize("name", ["sweep.json", "sweep.md", "sweep.html", "checkpoints", "results"])
+def test_files_of_others_stay_as_they_are(mlbench: CommandLine, toy: Path, name: str) -> None:
+    theirs = mlbench.folder / "sweeps" / "toy" / name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("{}")
+    done = mlbench(*SWEEP, "--set", "steps=1")
+    assert (done.code, done.out) == (2, "")
+    (line,) = [line for line in done.err.splitlines() if line.startswith("mlbench: error: ")]
+    assert name in line
+    assert theirs.read_text() == "{}"
+
+
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [

@@ -44,6 +44,8 @@ def recipe(mlbench: CommandLine, own: Path) -> Path:
     (mlbench.folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     path = mlbench.folder / "toy.toml"
     path.write_text(RECIPE)
+    (mlbench.folder / "extending.toml").write_text('extends = "./toy.toml"\nname = "extending"\n')
+    (mlbench.folder / "nowhere-link").symlink_to("nowhere")
     return path
 
 
@@ -70,7 +72,7 @@ def test_a_checkpoint_is_trained_and_measured(mlbench: CommandLine, recipe: Path
         "evaluation  none of 240 training texts contains text of own",
         "checkpoint  checkpoints/toy",
     ]
-    assert lines[7:] == ["Measure it: mlbench run --model checkpoints/toy --task xquad-r"]
+    assert lines[7:] == ["Measure it: mlbench run --model checkpoints/toy --task own"]
     assert "train: 20 steps in " in done.err
     manifest = json.loads((mlbench.folder / "checkpoints" / "toy" / "mlbench-training.json").read_text())
     assert manifest["environment"]["command"] == "mlbench train toy.toml"
@@ -121,7 +123,7 @@ def test_a_killed_training_goes_on(mlbench: CommandLine, recipe: Path) -> None:
         assert done.code == 0, done.err
         assert ("goes on after " in done.err) == (folder == "killed")
     # It can be typed as it is.
-    assert done.out.splitlines()[-1] == "Measure it: mlbench run --model 'not killed' --task mini --data-dir ."
+    assert done.out.splitlines()[-1] == "Measure it: mlbench run --model 'not killed' --task mini --languages de,en,es"
     killed, whole = ((mlbench.folder / name / "model.safetensors").read_bytes() for name in ("killed", "not killed"))
     assert killed == whole
     assert not kept.exists()
@@ -157,12 +159,25 @@ def test_all_faults_are_told_in_one_line(mlbench: CommandLine, recipe: Path) -> 
         (["toy.toml", "--set", "alpha=0", "--set", "alpha=1"], "--set alpha is there twice: give each key one value"),
         (["toy.toml", "--out", "toy.toml"], "cannot write results to toy.toml: toy.toml is not a folder"),
         (["toy.toml", "--data-dir", "nowhere"], "--data-dir nowhere is not a folder"),
+        (["toy.toml", "--out", "toy.toml/x"], "cannot write results to toy.toml/x: "),
+        (["toy.toml", "--out", "nowhere-link"], "cannot write results to nowhere-link: nowhere-link is not a folder"),
+        (["toy.toml", "--unset", "alhpa"], "toy.toml: 1 fault: unknown key of recipes 'alhpa': did you mean alpha"),
+        (
+            ["toy.toml", "--unset", "steps"],
+            "toy.toml: 1 fault: steps is required and cannot be unset: set another value",
+        ),
+        (["toy.toml", "--unset", "alpha", "--set", "alpha=1"], "alpha is set and unset: give --set alpha or --unset"),
+        (
+            ["toy.toml", "--set", "languages=de,en"],
+            """toy.toml: 1 fault: languages: must be a list, such as ["a", "b"],""",
+        ),
+        (["extending.toml"], "extending.toml: 1 fault: extends: './toy.toml' is a file, and only shipped recipes are"),
         (["--check"], "name a recipe: mlbench train --list shows those that come with mlbench"),
         (["toy.toml", "--threads", "0"], "Invalid value for '--threads'"),
     ],
 )
 def test_a_fault_is_one_line(mlbench: CommandLine, recipe: Path, arguments: list[str], line: str) -> None:
-    done = mlbench("train", *arguments)
+    done = mlbench("train", "-q", *arguments)
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(f"mlbench: error: {line}")
     assert done.err.count("\n") == 1

@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from pydantic import Field
+
 from mlbench.collection.languages import KINDS, Kind
-from mlbench.compare.reported import ReportedResult
+from mlbench.compare.reported import ReportedMeans, ReportedResult
 from mlbench.errors import UserError
 from mlbench.io.document import DocumentPart
-from mlbench.reports.formatting import SHORT, decimal, heading, spoken, task_label
+from mlbench.reports.formatting import SHORT, Quantity, decimal, heading, spoken, task_label
 from mlbench.reports.report import Block, Cell, Column, Report, Row, Scalar, Section, Sentence, Table
 from mlbench.results import Result
 
@@ -24,26 +26,36 @@ class _Values(DocumentPart):
     means: dict[Kind, dict[str, float]]
     sizes: dict[Kind, int]
     by_language: dict[str, dict[str, float]]
+    bias: dict[str, float] = Field(default={})
+
+    def value(self, name: str, kind: Kind | None) -> float | None:
+        """Return a mean over a kind of settings, or without a kind a bias score; None where there is none."""
+        return self.bias.get(name) if kind is None else self.means.get(kind, {}).get(name)
 
 
 def reported_report(
-    reported: Sequence[ReportedResult], measured: Sequence[Result] = (), *, measure: str | None = None
+    reported: Sequence[ReportedResult | ReportedMeans],
+    measured: Sequence[Result] = (),
+    *,
+    measure: str | None = None,
 ) -> Report:
     """Return the report of what others report, beside results that were measured here.
 
-    `measure` is the one that is shown, by default those that most of the rows have. Raises `UserError` where no row has
-    it.
+    `measure` is the one that is shown, by default those of a paper, or else those that most of the rows have. Of a
+    paper, the tasks that were measured are shown, all where none was. Raises `UserError` where no row has the measure.
     """
-    rows = [*map(_measured, measured), *map(_reported, reported)]
-    names = _shown(rows, measure)
-    columns = [(name, kind) for name in names for kind in KINDS if any(name in row.means.get(kind, {}) for row in rows)]
+    reported = _on_tasks_of(measured, reported)
+    rows = [*map(_measured, measured), *map(_values, reported)]
+    order = list(dict.fromkeys(row.task for row in rows))
+    rows.sort(key=lambda row: order.index(row.task))
+    columns = _columns(rows, reported, measure)
     table = Table(
         "Numbers measured here, and those that others report",
         "model",
         (
             Column("task", align="left", folds=True),
             Column("from", align="left"),
-            *(Column(SHORT[kind], heading(name)) for name, kind in columns),
+            *(Column(SHORT[kind], heading(name)) if kind else Column(spoken(name)) for name, kind in columns),
         ),
         tuple(
             Row(
@@ -55,7 +67,12 @@ def reported_report(
         titled=False,
         paper=True,
     )
-    blocks: list[Block] = [table, Sentence((f"macro means over settings; {NO_TEST}",), style="warning")]
+    papers = dict.fromkeys(f"reported: {each.source}" for each in reported if isinstance(each, ReportedMeans))
+    blocks: list[Block] = [
+        table,
+        Sentence((f"macro means over settings; {NO_TEST}",), style="warning"),
+        Sentence(tuple(papers), "; ", "soft"),
+    ]
     return Report(
         title="Reported numbers",
         blocks=(Section(("Reported numbers",), tuple(blocks), titled=False),),
@@ -150,8 +167,45 @@ def _pairs(base: _Values, candidate: _Values) -> Iterator[_Pair]:
                 yield _Pair(tag, name, base.by_language[tag][name], candidate.by_language[tag][name])
 
 
-def _values(side: ReportedResult | Result) -> _Values:
+def _on_tasks_of(
+    measured: Sequence[Result], reported: Sequence[ReportedResult | ReportedMeans]
+) -> list[ReportedResult | ReportedMeans]:
+    tasks = {result.task.name for result in measured}
+    others = [each for each in reported if isinstance(each, ReportedMeans) and each.task not in tasks]
+    papers = [each for each in reported if isinstance(each, ReportedMeans)]
+    return [each for each in reported if each not in others] if len(others) < len(papers) else list(reported)
+
+
+def _columns(
+    rows: Sequence[_Values], reported: Sequence[ReportedResult | ReportedMeans], measure: str | None
+) -> list[tuple[str, Kind | None]]:
+    papers = [each for each in reported if isinstance(each, ReportedMeans)]
+    if papers and measure is None:
+        return list(dict.fromkeys((mean.name, mean.kind) for paper in papers for mean in paper.values))
+    kinds = [(name, kind) for name in _shown(rows, measure) for kind in KINDS]
+    return [(name, kind) for name, kind in kinds if any(row.value(name, kind) is not None for row in rows)]
+
+
+def _values(side: ReportedResult | ReportedMeans | Result) -> _Values:
+    if isinstance(side, ReportedMeans):
+        return _of_paper(side)
     return _measured(side) if isinstance(side, Result) else _reported(side)
+
+
+def _of_paper(paper: ReportedMeans) -> _Values:
+    means: dict[Kind, dict[str, float]] = {}
+    for mean in paper.values:
+        if mean.kind is not None:
+            means.setdefault(mean.kind, {})[mean.name] = mean.value
+    return _Values(
+        model=paper.model,
+        task=paper.task,
+        source="reported",
+        means=means,
+        sizes={},
+        by_language={},
+        bias={mean.name: mean.value for mean in paper.values if mean.kind is None},
+    )
 
 
 def _measured(result: Result) -> _Values:
@@ -165,6 +219,7 @@ def _measured(result: Result) -> _Values:
         by_language={
             each.query_language: _present(each.measures) for each in result.settings if each.kind == "monolingual"
         },
+        bias=_present({score.name: score.value for score in result.bias.scores}) if result.bias else {},
     )
 
 
@@ -205,11 +260,15 @@ def _shown(rows: Sequence[_Values], asked: str | None) -> list[str]:
     return [name for name in _USUAL if name in common] or common[:1]
 
 
-def _text(row: _Values, rows: Sequence[_Values], name: str, kind: Kind) -> str:
+def _text(row: _Values, rows: Sequence[_Values], name: str, kind: Kind | None) -> str:
     """Write a mean, with the number of its settings where the means of a column are over different numbers."""
-    value = row.means.get(kind, {}).get(name)
-    sizes = {each.sizes[kind] for each in rows if name in each.means.get(kind, {})}
-    return decimal(value) if value is None or len(sizes) == 1 else f"{decimal(value)} ({row.sizes[kind]})"
+    value = row.value(name, kind)
+    if kind is None or kind not in row.sizes or value is None:
+        return Quantity(name, kind).write(value)
+    # What is beside a paper is on the tasks of the paper, each of which has other languages.
+    peers = [each for each in rows if each.task == row.task] if any(not each.sizes for each in rows) else rows
+    sizes = {each.sizes[kind] for each in peers if kind in each.sizes and name in each.means.get(kind, {})}
+    return decimal(value) if len(sizes) == 1 else f"{decimal(value)} ({row.sizes[kind]})"
 
 
 def _signed(value: float) -> str:
@@ -225,7 +284,7 @@ def _records(row: _Values) -> Iterator[dict[str, Scalar]]:
                 "task": row.task,
                 "source": row.source,
                 "kind": kind,
-                "n_settings": row.sizes[kind],
+                "n_settings": row.sizes.get(kind),
                 "measure": name,
                 "value": value,
             }

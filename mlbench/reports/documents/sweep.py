@@ -101,7 +101,8 @@ def sweep_report(sweep: Sweep) -> Report:
 
 def _swept(sweep: Sweep) -> Iterator[str]:
     yield from (_axis_text(axis) for axis in sweep.axes)
-    yield from (f"{key} {_value_text(value)}" for key, value in sweep.settings.items())
+    for key, value in sweep.settings.items():
+        yield f"without {key}" if value is None else f"{key} {_value_text(value)}"
     yield from (count(len(sweep.arms), "arm"), count(len(sweep.seeds), "seed"), f"base {sweep.base}")
 
 

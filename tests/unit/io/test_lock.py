@@ -31,6 +31,8 @@ def test_another_process_is_waited_for_until_it_ends(tmp_path: Path, killed: boo
         assert other.stdin is not None
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
+        with pytest.raises(BlockingIOError), locked(tmp_path, wait=False):
+            raise AssertionError
         if killed:
             other.kill()
         else:

@@ -1,6 +1,8 @@
 """From a recipe to a checkpoint with its manifest, once; every fault of recipe and data in one message."""
 
 import json
+import resource
+import shutil
 import subprocess
 from dataclasses import replace
 from hashlib import sha256
@@ -11,6 +13,7 @@ from encoders import read_data, recipe_of, save_encoder, write_rows
 from static_cases import RECIPE, static_recipe, write_task
 
 from mlbench.errors import DataError, InvalidRecipe, MissingExtra, UserError
+from mlbench.io.lock import locked
 from mlbench.protocols import Runtime, Silence
 from mlbench.provenance import MANIFEST, Provenance, read_manifest, read_provenance
 from mlbench.training import manifest as manifests
@@ -47,6 +50,18 @@ def once(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 def fitted(recipe: Recipe, folder: Path) -> Provenance:
     return fit(recipe, read_data(recipe), Destination(folder), command="mlbench train toy.toml")
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Return what is in a folder: the text of each file, and where each link leads."""
+    found = {}
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            found[name] = f"-> {path.readlink()}"
+        elif path.is_file():
+            found[name] = path.read_bytes().decode(errors="replace")
+    return found
 
 
 def manifest(folder: Path) -> Manifest:
@@ -206,6 +221,103 @@ class TestOnce:
         with pytest.raises(UserError, match="holds a model that mlbench did not train: name another folder"):
             fitted(static_recipe(root), root / "out")
         assert (root / "out" / "modules.json").read_text() == "[]"
+
+    @pytest.mark.parametrize(
+        ("name", "kind", "fault"),
+        [
+            ("notes.txt", "file", "is not empty, it holds notes.txt: name a new folder with --out"),
+            ("model.safetensors", "file", "is not empty, it holds model.safetensors: name a new"),
+            ("model.safetensors", "link", "is not empty, it holds model.safetensors: name a new"),
+            ("1_Normalize", "folder", "is not empty, it holds 1_Normalize: name a new"),
+            ("1_Normalize", "link", "is not empty, it holds 1_Normalize: name a new"),
+            ("modules.json", "file", "holds a model that mlbench did not train: name another folder"),
+            (".training", "file", "is not a folder that mlbench made: name another folder with --out"),
+            (".training", "link", "is not a folder that mlbench made: name another folder with --out"),
+            # These are in nobody's way.
+            (".gitignore", "file", ""),
+            (".training", "folder", ""),
+        ],
+    )
+    def test_files_of_others_stay_as_they_are(self, root: Path, name: str, kind: str, fault: str) -> None:
+        out, theirs = root / "out", root / "theirs"
+        out.mkdir()
+        theirs.mkdir()
+        (theirs / "notes.txt").write_text("mine")
+        if kind == "link":
+            (out / name).symlink_to(theirs)
+        elif kind == "folder":
+            shutil.copytree(theirs, out / name)
+        else:
+            (out / name).write_text("mine")
+        before = tree(out)
+        if fault:
+            with pytest.raises(UserError, match=fault):
+                fitted(static_recipe(root), out)
+            assert tree(out) == before
+        else:
+            fitted(static_recipe(root), out)
+            assert before.items() <= tree(out).items()
+        assert tree(theirs) == {"notes.txt": "mine"}
+
+    def test_a_file_that_came_while_it_trained_stays(self, root: Path, once: list[Path]) -> None:
+        class Writing(Silence):
+            def finish(self) -> None:
+                (root / "out" / "tokenizer.json").write_text("mine")
+
+        recipe = static_recipe(root)
+        with pytest.raises(
+            UserError, match=r"tokenizer\.json was not written by this training: move it away, and give"
+        ):
+            fit(recipe, read_data(recipe), Destination(root / "out"), progress=Writing())
+        assert [path.name for path in (root / "out").glob("[!.]*")] == ["tokenizer.json"]
+        assert (root / "out" / "tokenizer.json").read_text() == "mine"
+        (root / "out" / "tokenizer.json").rename(root / "mine.json")
+        assert fitted(recipe, root / "out") == read_provenance(root / "out")
+        assert (root / "out" / "tokenizer.json").read_text() != "mine"
+
+    def test_the_work_of_others_is_not_removed(self, root: Path) -> None:
+        out = root / "out"
+        (out / ".training" / "0123456789abcdef").mkdir(parents=True)
+        (out / ".training" / "theirs").mkdir()
+        (out / ".training" / "fedcba9876543210").symlink_to(root)
+        fitted(static_recipe(root), out)
+        assert sorted(path.name for path in (out / ".training").iterdir()) == ["fedcba9876543210", "theirs"]
+        assert (root / "rows.jsonl").is_file()
+
+    def test_a_full_disk_is_told_and_costs_nothing(self, root: Path) -> None:
+        recipe = static_recipe(root, static={"pieces": 200, "dim": 512})
+        data = read_data(recipe)
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
+        try:
+            with pytest.raises(
+                UserError, match=r"^there is no room for .*out: make some, and the same command goes on"
+            ):
+                fit(recipe, data, Destination(root / "out"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert [path.name for path in (root / "out").iterdir()] == [".training"]
+        assert fit(recipe, data, Destination(root / "out")) == read_provenance(root / "out")
+
+    def test_a_folder_that_cannot_be_made_is_told(self, root: Path) -> None:
+        # Names of more than 255 bytes are refused by the file system, whoever asks.
+        with pytest.raises(
+            UserError, match=r"^cannot write to .*: File name too long: name another folder with --out$"
+        ):
+            fitted(static_recipe(root), root / ("o" * 300))
+
+    def test_two_at_once_are_refused(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        recipe, out = static_recipe(root), root / "out"
+        out.mkdir()
+        with locked(out):
+            with pytest.raises(
+                UserError, match=r"^another training is going on in .*: wait for its end, or name another"
+            ):
+                fitted(recipe, out)
+            assert list(out.iterdir()) == []
+            # The second process of one training.
+            monkeypatch.setenv("RANK", "1")
+            assert fitted(recipe, out).steps == 20
 
     @pytest.mark.parametrize(
         "content",

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from mlbench.errors import DataError
-from mlbench.training.losses import NegativesKind, info_nce
+from mlbench.errors import DataError, UserError
+from mlbench.training.losses import NegativesKind, check_loss, highest_guess, info_nce
 
 torch = pytest.importorskip("torch")
 
@@ -98,3 +98,46 @@ def test_hard_negatives_must_be_there(negatives: "torch.Tensor | None") -> None:
 def test_hard_negatives_have_no_other_side() -> None:
     with pytest.raises(ValueError, match="belong to queries"):
         info_nce(drawn(2, 0), drawn(2, 1), drawn(2, 2), temperature=1.0, negatives_kind="hard_only", symmetric=True)
+
+
+@pytest.mark.parametrize("temperature", [0.01, 0.05, 0.5])
+@pytest.mark.parametrize("dim", [2, 8, 64])
+@pytest.mark.parametrize("n", [2, 16, 256])
+def test_a_model_that_guesses_is_never_above_the_highest_guess(n: int, dim: int, temperature: float) -> None:
+    losses = [
+        float(
+            info_nce(
+                drawn(n, seed, dim), drawn(n, 1000 + seed, dim), drawn(n, 2000 + seed, dim), temperature=temperature
+            )
+        )
+        for seed in range(60)
+    ]
+    assert np.mean(losses) < highest_guess(2 * n, temperature)
+
+
+def test_a_model_that_pushes_documents_away_is_above_it() -> None:
+    pushed = info_nce(torch.eye(8), -torch.eye(8), torch.eye(8), temperature=0.05)
+    assert float(pushed) > highest_guess(16, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("loss", "precision", "fault"),
+    [
+        (3.0, "fp32", None),
+        (9.99, "fp32", None),
+        (
+            10.01,
+            "fp32",
+            "the loss is 10 after 7 steps, and a model that guesses has at most 10: lower optimizer.learning_rate",
+        ),
+        (math.nan, "fp32", "the loss is nan after 7 steps: lower optimizer.learning_rate"),
+        (math.inf, "bf16", "the loss is inf after 7 steps: lower optimizer.learning_rate, or train in fp32"),
+    ],
+)
+def test_a_loss_that_tells_of_too_high_a_rate(loss: float, precision: str, fault: str | None) -> None:
+    if fault is None:
+        check_loss(loss, 7, 10.0, precision=precision)
+    else:
+        with pytest.raises(UserError) as raised:
+            check_loss(loss, 7, 10.0, precision=precision)
+        assert str(raised.value) == fault

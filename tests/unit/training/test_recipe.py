@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from static_cases import RECIPE
 
 from mlbench.errors import DataError, InvalidRecipe, UnknownName, UserError
-from mlbench.training.recipe import Recipe, check_recipe, key_path, load_recipe, parse_value, recipe_names
+from mlbench.training.recipe import (
+    Recipe,
+    check_recipe,
+    key_path,
+    load_recipe,
+    parse_changes,
+    parse_value,
+    recipe_names,
+)
 
 OLD = """
 name = "toy"
@@ -116,6 +124,96 @@ def test_a_fault_names_its_key(tmp_path: Path, before: str, after: str, fault: s
     assert before in RECIPE
     (found,) = faults(written(tmp_path, RECIPE.replace(before, after, 1)))
     assert found.startswith(fault)
+
+
+EXTENDED = """
+extends = "{base}"
+name = "own"
+{text}
+"""
+
+
+@pytest.mark.parametrize(
+    ("base", "text", "changes", "expected"),
+    [
+        # A revision goes with its checkpoint, and stays where the checkpoint does.
+        ("mt5-hybrid", "", {}, {"checkpoint": "google/mt5-base", "revision": "refs/pr/5"}),
+        ("mt5-hybrid", "", {"checkpoint": "./mt5"}, {"checkpoint": "./mt5", "revision": None}),
+        ("mt5-hybrid", "[transformer]\ncheckpoint = './mt5'", {}, {"checkpoint": "./mt5", "revision": None}),
+        ("mt5-hybrid", "", {"checkpoint": "google/mt5-base"}, {"revision": "refs/pr/5"}),
+        (
+            "mt5-hybrid",
+            "",
+            {"transformer.revision": "v2", "checkpoint": "a/b"},
+            {"checkpoint": "a/b", "revision": "v2"},
+        ),
+        ("mt5-hybrid", "[transformer]\ncheckpoint = 'a/b'\nrevision = 'v2'", {}, {"revision": "v2"}),
+        ("mt5-hybrid", "[transformer]\ncheckpoint = 'a/b'\nrevision = 'v2'", {"checkpoint": "c"}, {"revision": None}),
+        # A share takes the place of data sets, and the other way round.
+        ("xlmr-hybrid", "", {}, {"share": 0.0, "judged": 1, "patience": 5}),
+        ("xlmr-hybrid", "", {"validation.share": 0.05}, {"share": 0.05, "judged": 0, "patience": 5}),
+        ("xlmr-hybrid", "[validation]\nshare = 0.05", {}, {"share": 0.05, "judged": 0, "every": 500}),
+        (
+            "xlmr-hybrid",
+            "validation = { share = 0.05 }",
+            {"validation.datasets": [{"name": "j", "tasks": ["mini"]}]},
+            {"share": 0.0, "judged": 1},
+        ),
+        # Keys and tables are taken out before others are set.
+        ("mt5-hybrid", "", {"transformer.revision": None}, {"checkpoint": "google/mt5-base", "revision": None}),
+        ("mt5-hybrid", "unset = ['transformer.revision']", {}, {"checkpoint": "google/mt5-base", "revision": None}),
+        ("xlmr-hybrid", "", {"validation": None}, {"validation": False}),
+        ("xlmr-hybrid", "unset = ['validation']", {}, {"validation": False}),
+        ("xlmr-hybrid", "", {"validation.share": 0.1, "validation": None}, {"share": 0.1, "patience": None}),
+        ("xlmr-hybrid", "unset = ['validation']\nvalidation = { share = 0.1 }", {}, {"share": 0.1, "patience": None}),
+        ("xlmr-hybrid", "", {"patience": None, "pooling": None}, {"patience": None, "pooling": None, "judged": 1}),
+        # What is not there is gone already.
+        ("xlmr-hybrid", "", {"transformer.revision": None}, {"revision": None}),
+        ("xlmr-hybrid", "", {"image_text": None}, {"pooling": "mean"}),
+    ],
+)
+def test_what_is_inherited_can_be_replaced_and_taken_out(
+    tmp_path: Path, base: str, text: str, changes: dict[str, object], expected: dict[str, object]
+) -> None:
+    recipe = load_recipe(written(tmp_path, EXTENDED.format(base=base, text=text)), changes)
+    validation = recipe.validation
+    assert recipe.transformer is not None
+    found = recipe.transformer.model_dump() | {"validation": validation is not None}
+    found |= {"judged": len(validation.datasets)} | validation.model_dump() if validation else {}
+    assert {key: found[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "fault"),
+    [
+        ("extends = 'mt5-hybrid'", {"transformer.revison": None}, "unknown key of recipes 'transformer.revison': did"),
+        ("extends = 'mt5-hybrid'", {"validation": 3}, "validation is a table: name a key of it, such as validation.sh"),
+        ("extends = 'mt5-hybrid'", {"steps": None}, "steps is required and cannot be unset: set another value"),
+        ("extends = 'mt5-hybrid'", {"checkpoint": None}, "checkpoint is required and cannot be unset: set another"),
+        ("extends = 'mt5-hybrid'\nunset = ['optimizer']", {}, "optimizer is required and cannot be unset: set another"),
+        ("extends = 'mt5-hybrid'\nunset = ['validatoin']", {}, "unknown key of recipes 'validatoin': did you mean val"),
+        ("extends = 'mt5-hybrid'\nunset = 'validation'", {}, "unset: must be a list of keys, such as ["),
+        ("extends = 'mt5-hybrid'\nunset = [3]", {}, "unset: must be a list of keys, such as ["),
+        ("extends = './other.toml'", {}, "extends: './other.toml' is a file, and only shipped recipes are extended: "),
+        ("extends = 3", {}, "extends: unknown recipe '3': known are "),
+        (f"unset = ['validation']\n{RECIPE}", {}, "unset: takes keys out of the recipe that is extended: name that"),
+        ("extends = 'xlmr-hybrid'\nvalidation = { share = 0.1, datasets = [] }", {}, ""),
+        (
+            "extends = 'xlmr-hybrid'\nvalidation = { share = 0.1, datasets = [{ name = 'j', tasks = ['mini'] }] }",
+            {},
+            "validation: give share or datasets, one of them",
+        ),
+    ],
+)
+def test_what_cannot_be_taken_out_is_a_fault(tmp_path: Path, text: str, changes: dict[str, object], fault: str) -> None:
+    _, found = check_recipe(written(tmp_path, f"{text}\nname = 'own'" if "name =" not in text[:40] else text), changes)
+    assert [line[: len(fault)] for line in found] == ([fault] if fault else [])
+
+
+def test_a_key_is_set_or_unset() -> None:
+    assert parse_changes({"alpha": ".5"}, ["validation"]) == {"alpha": 0.5, "validation": None}
+    with pytest.raises(UserError, match=r"alpha is set and unset: give --set alpha or --unset alpha, one of them"):
+        parse_changes({"alpha": "1"}, ["alpha"])
 
 
 def test_all_faults_come_at_once(tmp_path: Path) -> None:

@@ -228,7 +228,7 @@ def beyond(recipe: Recipe) -> Recipe:
 class TestFaults:
     def test_a_loss_that_is_no_number(self, root: Path, tmp_path: Path) -> None:
         recipe = beyond(static_recipe(root))
-        with pytest.raises(UserError, match=r"^the loss is nan after 20 steps: lower optimizer.learning_rate$"):
+        with pytest.raises(UserError, match=r"^the loss is nan after 2 steps: lower optimizer.learning_rate$"):
             train(recipe, tmp_path / "out")
         assert not (tmp_path / "out" / "modules.json").exists()
 
@@ -244,6 +244,47 @@ class TestFaults:
         with pytest.raises(UserError, match=f"^{message} after 1 steps: lower optimizer.learning_rate$"):
             train(recipe, tmp_path / "out")
         assert not (tmp_path / "out" / "modules.json").exists()
+
+    @pytest.mark.parametrize(
+        ("losses", "told"),
+        [
+            ([3.0] * 12, None),
+            ([3.0, float("nan"), 3.0], 2),
+            ([3.0, 3.0, float("inf")], 3),
+            # A batch of languages that were never beside each other, now and then.
+            ([3.0, 50.0, 50.0, 50.0, 50.0, 3.0] * 3, None),
+            ([3.0] * 4 + [50.0] * 8, 9),
+            # A judgment lies between the steps.
+            ([3.0] * 8 + [50.0] * 8, 15),
+        ],
+    )
+    def test_a_rate_that_is_too_high_is_told_within_ten_steps(
+        self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, losses: list[float], told: int | None
+    ) -> None:
+        monkeypatch.setattr(SubwordTable, "step", lambda self, examples, number, rate: losses[number])
+        recipe = static_recipe(root, steps=len(losses), validation={**JUDGED, "every": 10})
+        if told is None:
+            assert train(recipe, tmp_path / "out").steps == len(losses)
+        else:
+            with pytest.raises(
+                UserError, match=rf"^the loss is .* after {told} steps.*: lower optimizer.learning_rate$"
+            ):
+                train(recipe, tmp_path / "out")
+
+    @pytest.mark.parametrize("temperature", [0.01, 0.05, 1.0])
+    @pytest.mark.parametrize("alpha", [0.0, 1.0])
+    @pytest.mark.parametrize("rate", [1e-4, 0.05])
+    def test_no_training_is_stopped_without_need(
+        self, root: Path, tmp_path: Path, temperature: float, alpha: float, rate: float
+    ) -> None:
+        recipe = static_recipe(
+            root,
+            static={"pieces": 200, "dim": 2},
+            batches={"size": 16, "alpha": alpha},
+            loss={"temperature": temperature},
+            optimizer={"learning_rate": rate},
+        )
+        assert train(recipe, tmp_path / "out").steps == 20
 
     def test_a_device_that_is_not_there(self, root: Path, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"^device nowhere cannot be used: "):

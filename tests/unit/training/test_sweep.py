@@ -16,6 +16,7 @@ from mlbench.errors import EngineError, InvalidRecipe, UserError
 from mlbench.evaluation.distributed.local import LocalProcesses
 from mlbench.evaluation.verify import verify
 from mlbench.io.document import to_json
+from mlbench.io.lock import locked
 from mlbench.protocols import Silence
 from mlbench.results import read_result
 from mlbench.training import data as training_data
@@ -66,6 +67,15 @@ def sweep(folder: Path, plan: Plan, tmp_path_factory: pytest.TempPathFactory) ->
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         return run_sweep(plan, place(folder))
+
+
+def test_two_sweeps_at_once_are_refused(folder: Path, plan: Plan, tmp_path: Path) -> None:
+    with (
+        locked(tmp_path),
+        pytest.raises(UserError, match=r"^another sweep is going on in .*: wait for its end, or name"),
+    ):
+        run_sweep(plan, replace(place(folder), out=tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -105,6 +105,7 @@ def test_the_base_arm_is_the_first_or_the_one_asked_for(recipe: str, base: dict[
         (["seed=0,1"], {}, "use --seeds N"),
         (["name=a,b"], {}, "--over name"),
         (["alpha=0,1"], {"settings": {"alpha": 0.5}}, "swept and set: leave out --set batches.alpha"),
+        (["alpha=0,1"], {"settings": {"alpha": None}}, "swept and set: leave out --unset batches.alpha"),
         (["alpha=0,1"], {"settings": {"seed": 3}}, "--set seed: use --seeds N"),
         (["alpha=0,1"], {"alpha": 0.5}, "--base alpha=0.5 is no arm: known are 0, 1"),
         (["alpha=0,1"], {"steps": 5}, "--base steps: only what is swept"),
@@ -200,6 +201,17 @@ class TestRatios:
 )
 def test_values_are_written_as_people_write_them(value: JsonValue, text: str) -> None:
     assert written(value) == text
+
+
+def test_checkpoints_are_swept_without_the_revision_of_one() -> None:
+    found = plan("mt5-hybrid", "checkpoint=./a,google/mt5-base", settings={"pooling": None, "validation": None})
+    models = [point.recipe.transformer for point in found.points]
+    assert [(model.checkpoint, model.revision, model.pooling) for model in models if model] == [
+        ("./a", None, None),
+        ("google/mt5-base", "refs/pr/5", None),
+    ]
+    assert [point.recipe.validation for point in found.points] == [None, None]
+    assert found.settings == {"transformer.pooling": None, "validation": None}
 
 
 def test_unknown_keys_are_told_with_the_nearest(recipe: str) -> None:
