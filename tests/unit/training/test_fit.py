@@ -154,7 +154,7 @@ class TestManifest:
         assert thinned[0] == [200, 1.5]
         assert thinned[-1] == [100_000, 1.5]
 
-    def test_comes_last(self, root: Path, monkeypatch: pytest.MonkeyPatch, once: list[Path]) -> None:
+    def test_comes_last(self, root: Path, monkeypatch: pytest.MonkeyPatch, once: list[Destination]) -> None:
         recipe = static_recipe(root)
 
         def fail(*arguments: object) -> None:
@@ -182,14 +182,14 @@ class TestManifest:
 
 
 class TestOnce:
-    def test_a_finished_training_is_returned(self, root: Path, once: list[Path]) -> None:
+    def test_a_finished_training_is_returned(self, root: Path, once: list[Destination]) -> None:
         first = fitted(static_recipe(root), root / "out")
         before = (root / "out" / MANIFEST).stat().st_mtime_ns
         assert fitted(static_recipe(root, name="renamed"), root / "out") == first
-        assert once == [root / "out"]
+        assert once == [Destination(root / "out")]
         assert (root / "out" / MANIFEST).stat().st_mtime_ns == before
 
-    def test_nothing_is_left_to_resume_from(self, root: Path, once: list[Path]) -> None:
+    def test_nothing_is_left_to_resume_from(self, root: Path, once: list[Destination]) -> None:
         fitted(static_recipe(root), root / "out")
         # As if it had been killed right after its manifest.
         (root / "out" / ".training").mkdir()
@@ -197,7 +197,7 @@ class TestOnce:
         assert not (root / "out" / ".training").exists()
         assert len(once) == 1
 
-    def test_another_recipe_needs_another_folder(self, root: Path, once: list[Path]) -> None:
+    def test_another_recipe_needs_another_folder(self, root: Path, once: list[Destination]) -> None:
         fitted(static_recipe(root), root / "out")
         weights = sha256((root / "out" / "model.safetensors").read_bytes()).hexdigest()
         for other, name in (
@@ -259,7 +259,7 @@ class TestOnce:
             assert before.items() <= tree(out).items()
         assert tree(theirs) == {"notes.txt": "mine"}
 
-    def test_a_file_that_came_while_it_trained_stays(self, root: Path, once: list[Path]) -> None:
+    def test_a_file_that_came_while_it_trained_stays(self, root: Path, once: list[Destination]) -> None:
         class Writing(Silence):
             def finish(self) -> None:
                 (root / "out" / "tokenizer.json").write_text("mine")
