@@ -36,6 +36,8 @@ from mlbench.training.recipe_tables import (
 
 MODELS = ("static", "transformer", "image_text")
 """The tables of models; a recipe has one."""
+IMAGE_SHARE = ("image_share",)
+"""Where the table stands whose keys are languages."""
 _NO_ZERO = r"(?:^|(?<=^[+-]))(?=\.\d)"
 # What recipes of texts do not say: their fingerprints are those from before there were images.
 _OF_IMAGES: dict[str, Any] = {
@@ -236,9 +238,12 @@ def _remove(table: object, place: Sequence[int | str]) -> bool:
 def key_path(key: str, model: str | None = None) -> tuple[str, ...]:
     """Return where `key` stands in a recipe: `alpha` is `("batches", "alpha")`.
 
-    Of the same key of several models, that of `model` is meant (see `model_of`). Raises `UnknownName`, and `UserError`
-    for a name that several things have.
+    Of the same key of several models, that of `model` is meant (see `model_of`). The share of one language is
+    `image_share.LANGUAGE`. Raises `UnknownName`, and `UserError` for a name that several things have.
     """
+    table, dot, language = key.partition(".")
+    if dot and (table,) == IMAGE_SHARE:
+        return *IMAGE_SHARE, language
     paths = _paths(Recipe)
     if tuple(key.split(".")) in paths:
         return tuple(key.split("."))

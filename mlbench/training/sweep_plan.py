@@ -18,7 +18,7 @@ from mlbench.protocols import Runtime
 from mlbench.provenance import Provenance, read_provenance
 from mlbench.results import read_result
 from mlbench.tasks.task import Task
-from mlbench.training.recipe import Recipe, key_path, load_recipe, model_of, parse_value
+from mlbench.training.recipe import IMAGE_SHARE, Recipe, key_path, load_recipe, model_of, parse_value
 
 MOST_POINTS = 10_000
 _LONGEST_NAME = 80
@@ -184,7 +184,8 @@ def _axes(
     axes = []
     for path, given in values.items():
         short = path.split(".")[-1]
-        name = short if last.count(short) == 1 else path
+        # A language alone would not say what of it is meant.
+        name = short if last.count(short) == 1 and (path.split(".")[0],) != IMAGE_SHARE else path
         axes.append(SweepAxis(name=name, key=path, values=tuple(cast(Sequence[JsonValue], given))))
     return tuple(axes)
 

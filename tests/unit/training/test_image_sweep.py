@@ -127,6 +127,30 @@ def test_reports_say_it(swept: tuple[Path, Sweep]) -> None:
     assert "R_mean by captions" in titles or "r_mean by captions" in titles
 
 
+def test_a_chart_has_english_against_the_other_languages(swept: tuple[Path, Sweep]) -> None:
+    sweep = swept[1]
+    (task,) = sweep.tasks
+    title = "Success@1 to image, other languages against English, by captions"
+    (chart,) = [each for each in charts(sweep_report(sweep)) if each.title == title]
+    (series,) = chart.series
+    for mark, row, arm in zip(series.means, task.rows, sweep.arms, strict=True):
+        asked = {tag: row.figure(task.primary_measure, "text_to_image", tag) for tag in ("de", "en", "th")}
+        means = {tag: figure.mean for tag, figure in asked.items() if figure is not None}
+        assert mark.x == means["en"]
+        assert mark.y == pytest.approx((means["de"] + means["th"]) / 2)  # type: ignore[operator]
+        assert mark.label == f"{arm.values['captions']:g}"
+    assert len(series.seeds) == 4
+
+
+def test_the_share_of_images_of_a_language_can_be_swept(swept: tuple[Path, Sweep]) -> None:
+    spec, over = str(swept[0] / "drawn.toml"), [parse_axis("image_share.default=0.5,1")]
+    plan = plan_sweep(spec, over, settings={"image_share.en": 1.0}, seeds=1, base={})
+    assert [arm.name for arm in plan.arms] == ["image share.default 0.5", "image share.default 1"]
+    assert [point.recipe.image_share for point in plan.points] == [
+        {"th": 0.3, "en": 1.0, "default": share} for share in (0.5, 1.0)
+    ]
+
+
 def test_arms_are_of_one_tokenizer_and_rare_languages_confound_rows(swept: tuple[Path, Sweep]) -> None:
     folder, sweep = swept
     tokenizers = {(folder / "out" / point.checkpoint / "tokenizer.json").read_bytes() for point in sweep.points}
