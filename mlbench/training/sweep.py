@@ -1,11 +1,13 @@
 """Trains and measures the points of a sweep, each once; what was interrupted goes on where it was."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from pydantic import JsonValue
 
+from mlbench.compare.pairing import judges_differ
 from mlbench.compare.sweep import Arm, Point, Sweep, TaskSweep, cluster_scores_of, compare_arms
 from mlbench.errors import DataError, EngineError, InternalError, InvalidRecipe, MissingExtra, UserError
 from mlbench.evaluation.distributed.local import LocalProcesses
@@ -168,7 +170,9 @@ def _do(point: PlannedPoint, place: SweepFolder, shelf: TrainingDataCache, progr
         if made is None:
             raise InternalError(f"{folder} has no manifest of {point.name} after training")
         missing = [task for task in map(load_task, place.tasks) if not place.result(point, task, made)]
-        options = Options(runtime=place.runtime, command=place.command, progress=progress)
+        judge = place.clipscore_model if missing else None
+        options = Options(runtime=place.runtime, command=place.command, progress=progress, clipscore_model=judge)
+        options = replace(options, clipscore_model=options.open_judge())
         opened = options.open_model(str(folder))
         for task in missing:
             done = measure(opened, task, data_dir=place.data_dir, options=options)
@@ -234,7 +238,9 @@ def _compare(plan: Plan, paths: Mapping[str, Path], progress: Progress) -> tuple
     models: dict[str, str] = {}
     result: Result | None = None
     for point in plan.points:
-        result, ranks = read_pair(paths[point.folder])
+        before, (result, ranks) = result, read_pair(paths[point.folder])
+        if before is not None and (reason := judges_differ(before, result)):
+            raise UserError(f"{point.name}: {reason}")
         scores[point.arm].append(cluster_scores_of(result, ranks))
         models[point.folder] = result.retriever.fingerprint
         progress.advance(1)

@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from mlbench.compare.sweep import Arm, SweepAxis
 from mlbench.errors import InvalidRecipe, UserError
+from mlbench.open_model import describe
 from mlbench.protocols import Runtime
 from mlbench.provenance import Provenance, read_provenance
 from mlbench.results import read_result
@@ -60,7 +61,7 @@ class Plan:
 class SweepFolder:
     """Where a sweep works and with what: `tasks` are names, files or folders, `out` the folder of all its files.
 
-    `command` is what the user typed, for the manifests and results.
+    `command` is what the user typed, for the manifests and results; `clipscore_model` the judge of CLIPScores.
     """
 
     tasks: tuple[str, ...]
@@ -68,6 +69,7 @@ class SweepFolder:
     data_dir: Path | None = None
     runtime: Runtime = field(default_factory=Runtime)
     command: str | None = None
+    clipscore_model: str | None = None
 
     def checkpoint(self, point: PlannedPoint) -> Path:
         """Return the folder of a point's model."""
@@ -89,7 +91,9 @@ class SweepFolder:
             measured, ranks = result.task, path.parent / result.ranks.name
             whole = not measured.partial and measured.limit is None and ranks.is_file()
             same = (measured.name, measured.version) == (task.name, task.version)
-            if whole and same and result.retriever.training == made:
+            judge = None if result.judge is None else result.judge.spec
+            alike = judge == (self.clipscore_model and describe(self.clipscore_model))
+            if whole and same and alike and result.retriever.training == made:
                 return path
         return None
 
