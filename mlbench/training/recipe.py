@@ -18,6 +18,7 @@ from mlbench.errors import DataError, InvalidRecipe, UnknownName, UserError, sug
 from mlbench.io.toml import Declared, distinct, faults_of, read_toml
 from mlbench.tasks.task import Languages
 from mlbench.training.recipe_tables import (
+    TOWERS,
     Batches,
     ContaminationPolicy,
     DataSet,
@@ -136,6 +137,9 @@ class Recipe(Declared):
         """Return the SHA-256 (hex) of what the recipe says, apart from its name and title."""
         without = {"name": True, "title": True, **({} if self.image_text else _OF_IMAGES)}
         content = self.model_dump(mode="json", exclude=without)
+        for key in set(TOWERS) - set(changed(self.image_text, TOWERS)) if self.image_text else ():
+            # A model that joins none has the fingerprint from before towers could be joined.
+            del content["image_text"][key]
         for data in (*content["datasets"], *(content["validation"] or {}).get("datasets", ())):
             # What names no tasks has the fingerprint from before they could be named; a reason decides nothing.
             if not data["tasks"]:

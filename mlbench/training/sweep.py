@@ -128,7 +128,7 @@ def _learn_subwords(points: Sequence[PlannedPoint], shelf: TrainingDataCache, pr
     for point in points:
         static, images = point.recipe.static, point.recipe.image_text
         model = static or images
-        if model is None or (images is not None and images.checkpoint is not None):
+        if model is None or (images is not None and not images.is_new):
             continue
         data = shelf.data(point.recipe, SILENCE)
         if (id(data), model.pieces) not in learned:

@@ -1,11 +1,13 @@
 """The trainer of sentence-transformers on numbered batches; it extends that library's classes, so import it late."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from math import gcd, isfinite
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sentence_transformers import (
     SentenceTransformer,
     SentenceTransformerTrainer,
@@ -14,6 +16,7 @@ from sentence_transformers import (
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback, TrainerState
 
+from mlbench.collection.records import Image
 from mlbench.errors import UserError
 from mlbench.protocols import Progress
 from mlbench.training.data import TrainingData
@@ -22,6 +25,7 @@ from mlbench.training.image_text import Collator, logit_scale
 from mlbench.training.losses import info_nce
 from mlbench.training.recipe import Recipe
 from mlbench.training.recipe_tables import Loss, TransformerModel
+from mlbench.training.towers import encode_images
 
 Row = dict[str, str | bool]
 Features = dict[str, torch.Tensor]
@@ -72,7 +76,7 @@ class BatchLoss(torch.nn.Module):  # type: ignore[misc]
 
     def forward(self, columns: Iterable[Features], labels: torch.Tensor | None = None) -> torch.Tensor:
         """Return the loss of the columns query, document and, with labels, negative; raises as `info_nce` does."""
-        queries, documents, *others = (self.model(features)["sentence_embedding"] for features in columns)
+        queries, documents, *others = (self._vectors(features) for features in columns)
         return info_nce(
             queries,
             documents,
@@ -81,6 +85,11 @@ class BatchLoss(torch.nn.Module):  # type: ignore[misc]
             negatives_kind=self._options.negatives,
             symmetric=self._options.symmetric,
         )
+
+    def _vectors(self, features: Features) -> torch.Tensor:
+        """Return the vectors of a column: those that are known already, or what the model gives."""
+        known = features.get("sentence_embedding")
+        return self.model(features)["sentence_embedding"] if known is None else known
 
     def _temperature(self) -> float | torch.Tensor:
         if not self._scale:
@@ -178,13 +187,25 @@ def make_trainer(
         if held_out is not None and validation is not None
         else None,
         loss=BatchLoss(model, recipe.loss, logit_scale(model) if of_images else None),
-        data_collator=Collator(model) if of_images else None,
+        data_collator=Collator(model, _known_vectors(model, recipe, data, progress)) if of_images else None,
         callbacks=[Reporter(progress)],
     )
     trainer.remove_callback(PrinterCallback)
     if recipe.patience is not None:
         trainer.add_callback(EarlyStoppingCallback(recipe.patience))
     return trainer
+
+
+def _known_vectors(
+    model: SentenceTransformer, recipe: Recipe, data: TrainingData, progress: Progress
+) -> Mapping[Image, NDArray[np.float32]] | None:
+    """Return the vectors of all images where their tower is locked, which are computed once; None where it is not."""
+    settings = recipe.image_text
+    if settings is None or settings.image_tower is None or settings.locked != "image":
+        return None
+    parts = [data.training, data.held_out]
+    images = (image for part in parts if part for rows in part.rows for image in rows.images.values())
+    return encode_images(model, images, progress)
 
 
 def arguments_of(recipe: Recipe, work: Path, *, cpu: bool) -> SentenceTransformerTrainingArguments:
