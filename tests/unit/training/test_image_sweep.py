@@ -142,6 +142,34 @@ def test_a_chart_has_english_against_the_other_languages(swept: tuple[Path, Swee
     assert len(series.seeds) == 4
 
 
+def test_a_judge_measures_done_points_again_and_its_scores_are_figures(swept: tuple[Path, Sweep]) -> None:
+    folder, sweep = swept
+    plan = plan_sweep(str(folder / "drawn.toml"), [parse_axis("captions=0,0.5")], settings={"dim": 4}, seeds=2, base={})
+    judge = str(folder / "out" / sweep.points[0].checkpoint)
+    place = SweepFolder(
+        tasks=(str(folder / "asked"),),
+        out=folder / "out",
+        runtime=Runtime(device="cpu", threads=1),
+        clipscore_model=judge,
+    )
+    before = {point.checkpoint: (folder / "out" / point.checkpoint).stat().st_mtime_ns for point in sweep.points}
+    judged = run_sweep(plan, place)
+    assert {each: (folder / "out" / each).stat().st_mtime_ns for each in before} == before
+    (task,) = judged.tasks
+    for row in task.rows:
+        results = [
+            read_result(folder / "out" / point.results["asked"]).image_text
+            for point in judged.points
+            if point.arm == row.arm
+        ]
+        for name in ("judged_text_to_image", "judged_image_to_text", "judged_own"):
+            figure = row.figure(name)
+            assert figure is not None
+            assert figure.values == pytest.approx([getattr(each.mean, name) for each in results if each])
+    # What the judge says of the captions and their own images is the same whatever was trained.
+    assert len({row.figure("judged_own").mean for row in task.rows}) == 1  # type: ignore[union-attr]
+
+
 def test_the_share_of_images_of_a_language_can_be_swept(swept: tuple[Path, Sweep]) -> None:
     spec, over = str(swept[0] / "drawn.toml"), [parse_axis("image_share.default=0.5,1")]
     plan = plan_sweep(spec, over, settings={"image_share.en": 1.0}, seeds=1, base={})
