@@ -20,6 +20,8 @@ from mlbench.tasks.task import Task
 
 _Item = tuple[str, str]
 """A language, or `IMAGE`, and a text in it, or an image."""
+# In place of the number of a document.
+_NOT_KNOWN, _NOT_FOUND = -1, -2
 
 
 class ClipScoreJudge(ListSink):
@@ -57,9 +59,9 @@ class ClipScoreJudge(ListSink):
             for language in self.arrays.collection.languages
             for query in self.arrays.collection.queries[language]
         ]
-        pairs = np.full((len(ranks.row_queries), 2, 2), -1, dtype=np.int64)
+        pairs = np.full((len(ranks.row_queries), 2, 2), _NOT_KNOWN, dtype=np.int64)
         pairs[:, :, 0] = np.array(queries, dtype=np.int64)[ranks.row_queries, None]
-        own = np.array([documents.get(doc_id, -1) for doc_id in ranks.document_ids.tolist()], dtype=np.int64)
+        own = np.array([documents.get(doc_id, _NOT_KNOWN) for doc_id in ranks.document_ids.tolist()], dtype=np.int64)
         pairs[:, 0, 1] = own[ranks.row_documents]
         pairs[:, 1, 1] = self._found(ranks, documents)
         return replace(ranks, judged=_cosines(self._vectors(items, cache, progress), pairs))
@@ -75,15 +77,15 @@ class ClipScoreJudge(ListSink):
         )
 
     def _found(self, ranks: Ranks, documents: dict[str, int]) -> NDArray[np.int64]:
-        """Return the number of the first document found for each row, -2 of an empty list, -1 where nobody asked."""
-        found = np.full(len(ranks.row_queries), -1, dtype=np.int64)
+        """Return the number of the first document found for each row, `_NOT_FOUND` of an empty list."""
+        found = np.full(len(ranks.row_queries), _NOT_KNOWN, dtype=np.int64)
         asked, languages = ranks.query_languages[ranks.row_queries], ranks.row_languages
         tags = ranks.languages.tolist()
         for setting, first in self._first.items():
             query, document = tags.index(setting.query_language), tags.index(setting.document_languages[0])
             rows = np.flatnonzero((asked == query) & (languages == document))
             start = int(np.searchsorted(ranks.query_languages, query))
-            known = np.array([-2 if doc_id is None else documents[doc_id] for doc_id in first], dtype=np.int64)
+            known = np.array([_NOT_FOUND if doc_id is None else documents[doc_id] for doc_id in first])
             found[rows] = known[ranks.row_queries[rows] - start]
         return found
 
@@ -116,8 +118,8 @@ def clip_score_judge(
 def _cosines(vectors: NDArray[np.float32], pairs: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return the cosines of pairs of rows, float32 of the shape (..., 2) without its last axis.
 
-    Where the second number is -1 it is NaN, where it is -2 it is 0.
+    It is NaN where the second number is `_NOT_KNOWN`, 0 where it is `_NOT_FOUND`.
     """
     one, other = pairs[..., 0], pairs[..., 1]
     found = np.einsum("...d,...d->...", vectors[one], vectors[np.maximum(other, 0)])
-    return np.select([other == -1, other == -2], [np.nan, 0.0], found).astype(np.float32)
+    return np.select([other == _NOT_KNOWN, other == _NOT_FOUND], [np.nan, 0.0], found).astype(np.float32)
