@@ -214,7 +214,9 @@ class CaptionScores(DocumentPart):
     `r_mean` is the mean of the six hit rates, Success@1, 5 and 10 from captions to images and back. `clip_score` is the
     mean over captions of 2.5 max(cos(image, caption), 0), `ref_clip_score` that of its harmonic mean with the largest
     cosine, at least 0, of the caption to another of the same image in another language (Hessel et al. 2021, CLIPScore).
-    Null where a direction was not asked for, a retriever has no cosines, or captions have no others.
+    Null where a direction was not asked for, a retriever has no cosines, or captions have no others. With a judge,
+    `judged_text_to_image` and `judged_image_to_text` are the CLIPScores that it gives to what is found first, and
+    `judged_own` those of the captions and their own images; they are left out without one.
     """
 
     language: str | None
@@ -222,6 +224,9 @@ class CaptionScores(DocumentPart):
     r_mean: float | None
     clip_score: float | None
     ref_clip_score: float | None
+    judged_text_to_image: float | None = Field(default=None, exclude_if=lambda value: value is None)
+    judged_image_to_text: float | None = Field(default=None, exclude_if=lambda value: value is None)
+    judged_own: float | None = Field(default=None, exclude_if=lambda value: value is None)
     intervals: dict[str, Bounds | None]
 
 
@@ -349,7 +354,7 @@ class Result(DocumentPart):
 
     `truncated` has a row for each role and language of texts that the retriever knows the truncation of; null where it
     says nothing of it. `list_measures` are those that cannot be recomputed; it is left out where there are none, as
-    `vectors` are where the run commits to none.
+    `vectors` are where the run commits to none, and `judge` where no other model gives CLIPScores.
     """
 
     schema_version: Literal["2.1"] = SCHEMA_VERSION
@@ -362,6 +367,7 @@ class Result(DocumentPart):
     statistics: Statistics
     truncated: tuple[TruncatedTexts, ...] | None = None
     list_measures: ListMeasures | None = Field(default=None, exclude_if=lambda value: value is None)
+    judge: RetrieverInfo | None = Field(default=None, exclude_if=lambda value: value is None)
     cost: Cost
     environment: Environment
     ranks: RanksFile

@@ -4,7 +4,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -84,6 +84,7 @@ class RunArguments:
     save_run: Path | None
     depth: int | None
     commit_vectors: bool
+    clipscore_model: str | None
     against: str | None
     gate: Path | None
     allow_pickle: bool
@@ -231,6 +232,11 @@ Examples:
     is_flag=True,
     help="Write a sketch of every vector beside the ranks, by which a leaderboard can audit the result.",
 )
+@click.option(
+    "--clipscore-model",
+    metavar="MODEL",
+    help="An image-text model that gives CLIPScores to what is found first, which can be compared between models.",
+)
 @click.option("--against", metavar="BASE", help="Compare with a result, a folder of results or an entry as well.")
 @click.option(
     "--gate", type=click.Path(path_type=Path), metavar="FILE", help="The gate of --against: see mlbench compare."
@@ -256,6 +262,7 @@ def command(screen: Screen, /, models: Sequence[str], tasks: Sequence[str], **ch
     request = RunArguments(**chosen)  # type: ignore[arg-type]
     progress = screen.progress()
     options = _options(request, progress)
+    options = replace(options, clipscore_model=options.open_judge())
     asked = requested_models(
         models if models or request.models_file else [DEFAULT_MODEL], request.models_file, request.settings
     )
@@ -377,6 +384,7 @@ def _options(request: RunArguments, progress: Progress) -> Options:
         pools=request.pools,
         save_run=None if request.save_run is None else SaveRun(request.save_run, request.depth or DEPTH),
         commit_vectors=request.commit_vectors,
+        clipscore_model=request.clipscore_model,
         command=shlex.join(["mlbench", *sys.argv[1:]]),
         progress=progress,
     )

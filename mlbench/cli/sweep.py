@@ -88,6 +88,11 @@ Examples:
     metavar="N",
     help="Threads of each point.  [default: 1 where several run at once]",
 )
+@click.option(
+    "--clipscore-model",
+    metavar="MODEL",
+    help="An image-text model that gives CLIPScores to what is found first, which can be compared between arms.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the document of the sweep instead of tables.")
 @pass_screen
 def command(
@@ -106,6 +111,7 @@ def command(
     model_settings: Mapping[str, str],
     device: str | None,
     threads: int | None,
+    clipscore_model: str | None,
     as_json: bool,
 ) -> None:
     """Train and measure every combination of values of a recipe.
@@ -124,6 +130,7 @@ def command(
         model_settings=model_settings,
         runtime=Runtime(device, threads or (1 if jobs > 1 else None)),
         command=shlex.join(["mlbench", *sys.argv[1:]]),
+        clipscore_model=clipscore_model,
     )
     _check_documents(out)
     progress = screen.progress()

@@ -142,7 +142,7 @@ def pair_up(
         wanted = wanted.intersection(*(one.result.task.languages for one in each))
     for one in each[1:]:
         reason = why_incomparable(task, one.result.task, wanted, shared_languages=shared_languages)
-        if reason := reason or _settings_differ(first, one, wanted):
+        if reason := reason or _settings_differ(first, one, wanted) or judges_differ(first.result, one.result):
             raise UserError(f"{task.name}: {first.path} and {one.path} cannot be compared: {reason}")
     settings = _settings(first.result, wanted)
     shared_only = any(frozenset(one.result.task.languages) != wanted for one in each)
@@ -195,6 +195,14 @@ def _settings_differ(one: ResultWithRanks, other: ResultWithRanks, languages: fr
     return "" if same else "they have different settings"
 
 
+def judges_differ(one: Result, other: Result) -> str:
+    """Say that the CLIPScores of two results are by different judges; the empty text where they are not."""
+    if one.judge is None or other.judge is None or one.judge.fingerprint == other.judge.fingerprint:
+        return ""
+    judges = " and ".join(each.judge.label for each in (one, other) if each.judge)
+    return f"their CLIPScores are by different judges, {judges}: measure both with one --clipscore-model"
+
+
 def _settings(result: Result, languages: frozenset[str]) -> tuple[Setting, ...]:
     """Return the settings of a result, or those of the same kinds in fewer languages."""
     if languages == frozenset(result.task.languages):
@@ -241,6 +249,7 @@ def restrict(ranks: Ranks, languages: Collection[str]) -> Ranks:
         top=np.empty((len(queries), 0), dtype=np.int32),
         listed=np.broadcast_to(listed[:, columns], (len(queries), len(columns))),
         alignment=None if ranks.alignment is None else _without_others(ranks.alignment[rows]),
+        judged=None if ranks.judged is None else ranks.judged[rows],
     )
 
 

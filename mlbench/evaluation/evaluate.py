@@ -11,6 +11,7 @@ from mlbench import members
 from mlbench.collection.records import fingerprint_of
 from mlbench.embeddings.commitment import write_commitment
 from mlbench.errors import UserError
+from mlbench.evaluation.clip_score import ClipScoreJudge, clip_score_judge
 from mlbench.evaluation.environment import describe_environment, peak_bytes
 from mlbench.evaluation.in_memory import load_in_memory
 from mlbench.evaluation.list_measures import ListJudge, judge_of
@@ -19,6 +20,7 @@ from mlbench.evaluation.streaming.run import load_stream
 from mlbench.evaluation.task_data import Clock, RankedTask, TaskData
 from mlbench.evaluation.text_checks import tell_prompted_texts
 from mlbench.evaluation.verify import Verification, recompute
+from mlbench.io.cache import cache_dir
 from mlbench.measures.formulas import relevant_ranks
 from mlbench.measures.ranked import parse
 from mlbench.open_model import LoadedModel
@@ -136,11 +138,15 @@ def measure(
     _check_grades(data)
     tell_prompted_texts(model, data.collection, options.progress)
     judge = judge_of(task.measures, data.arrays, data.settings)
+    fixed = clip_score_judge(options.open_judge(), task, data.arrays, data.settings)
     with data.run_files(options.save_run) as files:
-        ranked = data.rank(model, _sink(files, judge), options, clock)
+        ranked = data.rank(model, _sink(files, judge, fixed), options, clock)
         members.check_files(model.retriever)
         repeatability = members.repeatability_of(model.retriever)
     clock.lap("rank")
+    if fixed is not None:
+        ranked = replace(ranked, ranks=fixed.judge(ranked.ranks, options.cache or cache_dir(), options.progress))
+        clock.lap("encode")
     if ranked.ranks.is_collapsed:
         options.progress.note(
             f"warning: {model.label} tells no documents of {task.name} apart: all documents of each list have the same "
@@ -166,7 +172,8 @@ def measure(
     retriever = model.info(task.built_from).model_copy(update={"repeatability": repeatability})
     packed = content.result()
     result = _result(retriever, measured_on, scores, cost, options.command, packed)
-    result = result.model_copy(update={"list_measures": listed, "truncated": ranked.truncated})
+    judged_by = None if fixed is None else fixed.model.info(task.built_from)
+    result = result.model_copy(update={"list_measures": listed, "truncated": ranked.truncated, "judge": judged_by})
     if ranked.commitment is None:
         return Evaluation(result, ranked.ranks, packed)
     vectors = write_commitment(ranked.commitment)
@@ -231,10 +238,9 @@ def _check_grades(data: TaskData) -> None:
             parse(name).values(best)
 
 
-def _sink(files: RunFiles | None, judge: ListJudge | None) -> ListSink | None:
-    if files and judge:
-        return SeveralSinks((files, judge))
-    return files or judge
+def _sink(files: RunFiles | None, judge: ListJudge | None, fixed: ClipScoreJudge | None) -> ListSink | None:
+    sinks = [sink for sink in (files, judge, fixed) if sink is not None]
+    return SeveralSinks(sinks) if len(sinks) > 1 else next(iter(sinks), None)
 
 
 def _load_task(task: object, languages: Sequence[str] | None) -> Task:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from mlbench import entry_points
-from mlbench.errors import UnknownName, UserError
+from mlbench import entry_points, members
+from mlbench.errors import RetrieverError, UnknownName, UserError
 from mlbench.io.untrusted import LARGEST_NUMBER
 from mlbench.open_model import LoadedModel, open_model
 from mlbench.protocols import Engine, Progress, Resources, Runtime, Silence
@@ -29,7 +29,8 @@ class Options:
     encoded and counted, `keep_vectors` whether their vectors stay in the cache (None: where they fit into half of the
     free space). `pools` says whether the ranks of an encoder answer any pool afterwards, or those of the task's
     settings alone, which takes little memory where there are many languages (None: any, up to `MOST_COUNTS` counts).
-    `commit_vectors` asks for a file that commits to all vectors of an encoder (see `Commitment`).
+    `commit_vectors` asks for a file that commits to all vectors of an encoder (see `Commitment`). `clipscore_model`, a
+    spec or a model, is the judge that gives CLIPScores to what is found (see `ClipScoreJudge`).
     """
 
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -47,6 +48,7 @@ class Options:
     keep_vectors: bool | None = None
     pools: Pools | None = None
     commit_vectors: bool = False
+    clipscore_model: object | None = None
     progress: Progress = field(default_factory=Silence)
 
     def __post_init__(self) -> None:
@@ -63,6 +65,19 @@ class Options:
     def open_model(self, model: object, name: str | None = None) -> LoadedModel:
         """Open a spec, or take a model object, with these settings (see `mlbench.open_model.open_model`)."""
         return open_model(model, self.settings, self.runtime, self.progress, name)
+
+    def open_judge(self) -> LoadedModel | None:
+        """Open the judge of CLIPScores, None without one; raises `RetrieverError` for what encodes no images."""
+        judge = self.clipscore_model
+        if judge is None or isinstance(judge, LoadedModel):
+            return judge
+        opened = open_model(judge, {}, self.runtime, self.progress)
+        if not (members.is_encoder(opened.retriever) and members.reads_images(opened.retriever)):
+            raise RetrieverError(
+                f"{opened.label} encodes no images and cannot judge captions: name an image-text model with "
+                "--clipscore-model, as in image_text:FOLDER"
+            )
+        return opened
 
 
 OpenEngine = Callable[[Resources, Progress], Engine]

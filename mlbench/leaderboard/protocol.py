@@ -164,6 +164,8 @@ def accept(result: Result, ranks: Ranks) -> AcceptedTask:
         raise UserError(f"the result is of a part of {result.task.name}: {part}")
     if result.listed_measures:
         raise UserError(f"{', '.join(result.listed_measures)} cannot be recomputed from ranks: measure without it")
+    if result.judge is not None:
+        raise UserError("CLIPScores by a judge cannot be checked: measure without --clipscore-model")
     accepted = AcceptedTask(
         task=result.task,
         statistics=result.statistics,

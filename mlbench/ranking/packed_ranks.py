@@ -24,7 +24,7 @@ _TEXTS = ("languages", "columns", "topic_ids", "cluster_unit", "document_ids")
 _INTEGERS = ("column_sizes", "topic_clusters", "query_topics", "query_languages", "document_languages")
 _JUDGMENTS = ("judgment_topics", "judgment_documents", "judgment_grades")
 _PLANES = ("own_ahead", "pools_ahead", "planes_of_ties", "planes_of_top", "planes_of_listed")
-OPTIONAL = ("alignment", "grade_scale")
+OPTIONAL = ("alignment", "grade_scale", "judged")
 """Arrays that only some ranks have, compact or not."""
 PACKED = (*_TEXTS, *_INTEGERS, *_JUDGMENTS, "asked", *_PLANES)
 """The names of the arrays, in the order of the file, which the optional ones follow."""

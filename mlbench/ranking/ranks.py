@@ -79,6 +79,10 @@ class Ranks:
     image and caption, and that of the caption and the closest other caption of the image in another language; NaN where
     there is none. None for texts alone, and where a retriever has no cosines.
 
+    `judged` float32 (rows, 2) has cosines of another model, the judge: that of the row's image and caption, and that of
+    the query and the first document found for it in the language of the row's document, 0 of an empty list; NaN where
+    nobody asked. None without a judge.
+
     `grade_scale` int32 (1,) says how many times as large `row_grades` are as the grades that were given; None where
     these are whole numbers themselves.
     """
@@ -102,6 +106,7 @@ class Ranks:
     listed: Integers
     alignment: NDArray[np.float32] | None = None
     grade_scale: Integers | None = None
+    judged: NDArray[np.float32] | None = None
 
     def __repr__(self) -> str:
         """Say in one line how much was counted."""
@@ -221,6 +226,7 @@ class Ranks:
             top=self.top[queries],
             listed=self.listed[queries],
             alignment=None if self.alignment is None else self.alignment[rows],
+            judged=None if self.judged is None else self.judged[rows],
         )
 
     def parts(self) -> Iterator["Ranks"]:

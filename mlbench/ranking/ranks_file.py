@@ -19,7 +19,7 @@ LARGEST = 2**31
 """How many bytes the arrays of a ranks file take at most."""
 _MOST_LANGUAGES, _MOST_COLUMNS = 1000, 10_000
 _LARGEST_COSINE = 1 + 1e-5
-ALIGNMENT, GRADE_SCALE = OPTIONAL
+ALIGNMENT, GRADE_SCALE, JUDGED = OPTIONAL
 ARRAYS = tuple(field.name for field in fields(Ranks) if field.name not in OPTIONAL)
 
 
@@ -88,10 +88,10 @@ def _shape_faults(ranks: Ranks, compact: bool) -> list[str]:
         for name in ARRAYS
         if getattr(ranks, name).ndim != (2 if name in tables else 1)
     ]
-    if ranks.alignment is not None and (
-        ranks.alignment.dtype != np.float32 or ranks.alignment.shape != (*ranks.row_queries.shape, 2)
-    ):
-        faults.append("alignment is not float32 of shape (rows, 2)")
+    for name in (ALIGNMENT, JUDGED):
+        cosines = getattr(ranks, name)
+        if cosines is not None and (cosines.dtype != np.float32 or cosines.shape != (*ranks.row_queries.shape, 2)):
+            faults.append(f"{name} is not float32 of shape (rows, 2)")
     if ranks.grade_scale is not None and (ranks.grade_scale.dtype.kind != "i" or ranks.grade_scale.shape != (1,)):
         faults.append("grade_scale is not one whole number")
     widths = [ranks.ahead.shape[1:], ranks.ties.shape[1:], ranks.listed.shape[1:]]
@@ -153,6 +153,8 @@ def _range_faults(ranks: Ranks) -> list[str]:
         faults.append("grade_scale is out of range")
     if ranks.alignment is not None and _strays(ranks, ranks.alignment):
         faults.append("alignment has what is no cosine of an image and a caption")
+    if ranks.judged is not None and (not ranks.has_images or (np.abs(ranks.judged) > _LARGEST_COSINE).any()):
+        faults.append("judged has what is no cosine of an image and a caption")
     if not {language for column in ranks.columns for language in column.split("+")} <= set(ranks.languages):
         faults.append("columns has languages that languages has not")
     if ranks.is_compact and (np.diff(_holds_several(ranks).astype(np.int8)) < 0).any():

@@ -1,6 +1,6 @@
 """How well the captions of each language and their images find each other, as a table with colours."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -62,6 +62,7 @@ def caption_map(result: Result, measure: str | None = None) -> HeatMap | None:
         words=title,
         notes=(
             *_notes(found, result.task.languages),
+            *_whose_cosines(result, {each.measure for each in found}),
             *([f"{CHANCE}: a random order, in the mean over languages"] if by_chance else []),
         ),
         unit_names={"score": "CLIPScores"},
@@ -221,6 +222,14 @@ def _chance(result: Result, column: _CaptionColumn) -> float | None:
         known = [each for each in hits if each is not None]
         return mean(known) if len(known) == len(hits) else None
     return hit_chance(result, column.measure, column.kind) if column.kind else None
+
+
+def _whose_cosines(result: Result, shown: Collection[str]) -> Iterator[str]:
+    if "clip_score" in shown:
+        yield "CLIPScore: the model's own cosine"
+    if result.judge is not None:
+        judge = result.judge.label
+        yield f"judged: CLIPScores by {judge} of what is found first, and of the captions and their own images"
 
 
 def _notes(columns: Sequence[_CaptionColumn], languages: Sequence[str]) -> Iterator[str]:

@@ -90,7 +90,14 @@ SHORT: dict[Kind, str] = {
     "image_to_pool": "to pool",
 }
 """How kinds of settings are called at the head of a narrow column."""
-_NAMES = {"r_mean": "r_mean", "clip_score": "CLIPScore", "ref_clip_score": "RefCLIPScore"}
+_NAMES = {
+    "r_mean": "r_mean",
+    "clip_score": "CLIPScore",
+    "ref_clip_score": "RefCLIPScore",
+    "judged_text_to_image": "judged to image",
+    "judged_image_to_text": "judged to text",
+    "judged_own": "judged own",
+}
 
 
 def decimal(value: float | None, digits: int = 3) -> str:

@@ -35,12 +35,30 @@ EXPLANATIONS: Mapping[str, Explanation] = MappingProxyType(
             "Hessel et al. 2021, CLIPScore, section 4, with captions in other languages as references",
             direction=None,
         ),
+        "judged_text_to_image": Explanation(
+            "How close a caption is to the first image that is found for it, in the space of a judge.",
+            "mean over captions of 2.5 max(cos(caption, first image), 0) by the judge; 0 where nothing is found",
+            "Hessel et al. 2021, CLIPScore, section 3, without its prompt, of what is retrieved",
+        ),
+        "judged_image_to_text": Explanation(
+            "How close an image is to the first caption in a language that is found for it, in the space of a judge.",
+            "mean of 2.5 max(cos(image, first caption), 0) by the judge, each image as often as it has captions in the "
+            "language; 0 where nothing is found",
+            "Hessel et al. 2021, CLIPScore, section 3, without its prompt, of what is retrieved",
+        ),
+        "judged_own": Explanation(
+            "What both would be if each caption found its image, and each image a caption of its own.",
+            "mean over captions of 2.5 max(cos(image, caption), 0) by the judge",
+            "Hessel et al. 2021, CLIPScore, section 3, without its prompt",
+            # It says something of the judge and the captions alone.
+            direction=None,
+        ),
     }
 )
 """What the scores of captions are, by name."""
 CAPTION_SCORES = tuple(EXPLANATIONS)
 CAPTION_LIMITS: Mapping[str, Limits] = MappingProxyType(
-    {"r_mean": (0.0, 1.0), "clip_score": (0.0, 2.5), "ref_clip_score": (0.0, 2.5)}
+    {name: (0.0, 1.0) if name == "r_mean" else (0.0, 2.5) for name in EXPLANATIONS}
 )
 """Between which each of them lies. The harmonic mean of at most 2.5 and at most 1 is smaller still."""
 _HITS = ("Success@1", "Success@5", "Success@10")
@@ -98,6 +116,7 @@ def sum_captions(ranks: Ranks, settings: Sequence[Setting], sample: ClusterSampl
         "r_mean": _sum_hits(ranks, set(settings), sample),
         "clip_score": _sum_over_captions(ranks, clip, sample),
         "ref_clip_score": _sum_over_captions(ranks, reference, sample),
+        **{name: _sum_over_captions(ranks, scores, sample) for name, scores in _judged_scores(ranks).items()},
     }
 
 
@@ -115,6 +134,19 @@ def clip_scores(ranks: Ranks) -> tuple[Floats, Floats]:
     with np.errstate(invalid="ignore", divide="ignore"):
         harmonic = np.where(total > 0, 2 * clip * caption / total, np.where(np.isnan(total), np.nan, 0.0))
     return clip, harmonic
+
+
+def _judged_scores(ranks: Ranks) -> dict[str, Floats]:
+    """Return CLIPScores by the judge of each row, float64 (rows,), NaN in the rows they are not about."""
+    if ranks.judged is None:
+        return {}
+    own, found = _WEIGHT * np.maximum(ranks.judged.astype(np.float64), 0.0).T
+    by_image = ranks.query_languages[ranks.row_queries] == ranks.language_index(IMAGE)
+    return {
+        "judged_text_to_image": np.where(by_image, np.nan, found),
+        "judged_image_to_text": np.where(by_image, found, np.nan),
+        "judged_own": np.where(by_image, own, np.nan),
+    }
 
 
 def count_captions(ranks: Ranks) -> dict[str, int]:
@@ -141,7 +173,9 @@ def _sum_over_captions(ranks: Ranks, scores: Floats, sample: ClusterSample) -> C
     """Sum `scores` (rows,), NaN where there are none, over the captions of each language."""
     spoken = [ranks.language_index(language) for language in ranks.spoken_languages]
     rows = np.flatnonzero(np.isfinite(scores))
-    columns = np.where(ranks.row_languages[rows, None] == spoken, scores[rows, None], np.nan)
+    asked, found = ranks.query_languages[ranks.row_queries[rows]], ranks.row_languages[rows]
+    captions = np.where(asked == ranks.language_index(IMAGE), found, asked)
+    columns = np.where(captions[:, None] == spoken, scores[rows, None], np.nan)
     present = np.flatnonzero(np.isfinite(columns).any(axis=0))
     topics = ranks.query_topics[ranks.row_queries[rows]].astype(np.int64)
     sums, counts = sample.sum_within(columns[:, present], topics)

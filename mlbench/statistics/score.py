@@ -23,7 +23,7 @@ from mlbench.results import (
     Statistics,
 )
 from mlbench.statistics.bias import BiasSums, ScoreSums
-from mlbench.statistics.captions import CAPTION_LIMITS, CAPTION_SCORES
+from mlbench.statistics.captions import CAPTION_LIMITS
 from mlbench.statistics.cluster_scores import ClusterScores, ScoreRequest, sum_by_cluster
 from mlbench.statistics.clusters import FEW_CLUSTERS, finite
 from mlbench.statistics.resampling import Bootstrap, Resamples
@@ -296,8 +296,7 @@ def _image_text(scores: ClusterScores) -> ImageText:
     def mean_over(language: str | None, chosen: Sequence[int]) -> CaptionScores:
         means: dict[str, float | None] = {}
         intervals: dict[str, Bounds | None] = {}
-        for name in CAPTION_SCORES:
-            values, replicates = found[name]
+        for name, (values, replicates) in found.items():
             present = [index for index in chosen if np.isfinite(values[index])]
             means[name] = float(values[present].mean()) if present else None
             intervals[name] = None

@@ -1,6 +1,6 @@
 """The image-text model of a recipe, a checkpoint or a small one of CLIP's shape, and its images in training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +21,7 @@ from mlbench.retrievers.load_checkpoint import LoadOptions, load
 from mlbench.training.data import TrainingData, used_texts
 from mlbench.training.recipe import Recipe
 from mlbench.training.recipe_tables import HEAD, ImageTextModel
+from mlbench.training.towers import join_towers, lock_tower, tower_of
 from mlbench.training.vocabulary import UNKNOWN, learn_tokenizer, read_texts
 
 if TYPE_CHECKING:
@@ -90,14 +91,15 @@ class Pixels:
 
 
 class Collator:
-    """Makes the features of a batch: images become pixels, texts tokens."""
+    """Makes the features of a batch: images become pixels, or the vectors that they are known to have, texts tokens."""
 
     # What the trainer asks of a collator: which of the columns are labels.
     valid_label_columns: Sequence[str] = ()
 
-    def __init__(self, model: "SentenceTransformer") -> None:
+    def __init__(self, model: "SentenceTransformer", vectors: Mapping[Image, Floats] | None = None) -> None:
         self._model = model
-        self._pixels = Pixels(model[0].processor.image_processor)
+        self._vectors = vectors
+        self._pixels = Pixels(image_processor_of(model))
 
     def __call__(self, rows: Sequence[Row]) -> "dict[str, Tensor | str]":
         """Return the features of the columns of `rows`, each under its column's name."""
@@ -107,11 +109,16 @@ class Collator:
         for column in rows[0]:
             values = [row[column] for row in rows]
             images = [value for value in values if isinstance(value, Image)]
-            if images:
+            if images and self._vectors is not None:
+                known = np.stack([self._vectors[image] for image in images])
+                features[f"{column}_sentence_embedding"] = torch.from_numpy(known)
+            elif images:
                 pixels = torch.from_numpy(self._pixels.read(images))
                 features |= {f"{column}_pixel_values": pixels, f"{column}_modality": "image"}
             else:
-                features |= {f"{column}_{name}": value for name, value in self._model.preprocess(values).items()}
+                # A model that is not trained with prompts has none.
+                made = self._model.preprocess(values, prompt=self._model.prompts.get("document") or None)
+                features |= {f"{column}_{name}": value for name, value in made.items() if value is not None}
         return features
 
 
@@ -125,27 +132,37 @@ def load_image_text(
     """
     settings = recipe.image_text
     assert settings is not None
+    options = LoadOptions(device="cpu", allow_pickle=runtime.allow_pickle)
     with TemporaryDirectory() as made:
         try:
-            if settings.checkpoint is None:
-                folder = Path(made)
-                _write_new(settings, caption_tokenizer(recipe, data, progress), folder)
+            if settings.image_tower is not None:
+                model = join_towers(settings, recipe.root, runtime)
+            elif settings.checkpoint is None:
+                _write_new(settings, caption_tokenizer(recipe, data, progress), Path(made))
+                model = load(Path(made), options)
             else:
                 beside = recipe.root / Path(settings.checkpoint).expanduser()
                 place = str(beside) if beside.is_dir() else settings.checkpoint
                 folder = find_checkpoint(place, settings.revision, allow_pickle=runtime.allow_pickle)
-            model = load(folder, LoadOptions(device="cpu", allow_pickle=runtime.allow_pickle))
+                model = load(folder, options)
         except RetrieverError as error:
             raise UserError(f"image_text: {error}") from error
     if not {"text", "image"} <= set(getattr(model[0], "modalities", ())):
         raise UserError(f"image_text.checkpoint: {settings.checkpoint} does not read both images and texts")
-    if not reads_squares(model[0].processor.image_processor):
-        raise UserError(
-            f"image_text.checkpoint: {settings.checkpoint} reads images in pieces, and cannot be trained here"
-        )
+    if not reads_squares(image_processor_of(model)):
+        named = f"checkpoint: {settings.checkpoint}" if settings.checkpoint else f"image_tower: {settings.image_tower}"
+        raise UserError(f"image_text.{named} reads images in pieces, and cannot be trained here")
+    if settings.image_tower is not None:
+        lock_tower(model, settings.locked)
     _set_temperature(model, recipe)
     model.similarity_fn_name = "cosine"
     return model
+
+
+def image_processor_of(model: "SentenceTransformer") -> Processor:
+    """Return what turns the images of a model into pixels."""
+    processor: Processor = next(iter(tower_of(model, "image"))).processor.image_processor
+    return processor
 
 
 def reads_squares(processor: Processor) -> bool:

@@ -20,6 +20,7 @@ from mlbench.io.toml import Declared, distinct, faults_of, read_toml
 from mlbench.tasks.task import Languages
 from mlbench.training.recipe_tables import (
     SHORT_FORM,
+    TOWERS,
     Batches,
     ContaminationPolicy,
     DataSet,
@@ -39,6 +40,8 @@ from mlbench.training.recipe_tables import (
 
 MODELS = ("static", "transformer", "image_text")
 """The tables of models; a recipe has one."""
+IMAGE_SHARE = ("image_share",)
+"""Where the table stands whose keys are languages."""
 _NO_ZERO = r"(?:^|(?<=[\s=,\[+-]))(?=\.\d)"
 # A key, and the inherited one that has no use beside it: a revision is that of the checkpoint it was written for.
 _INSTEAD: tuple[tuple[tuple[str, str], tuple[str, str]], ...] = (
@@ -57,7 +60,7 @@ _OF_IMAGES: dict[str, Any] = {
     "validation": {"datasets": {"__all__": {"captions"}}},
 }
 # Keys that came later: a recipe that leaves them at their default has the fingerprint from before.
-_LATER = {"transformer": ("freeze_embeddings", "dropout")}
+_LATER: Mapping[str, tuple[str, ...]] = {"transformer": ("freeze_embeddings", "dropout"), "image_text": TOWERS}
 
 
 class Recipe(Declared):
@@ -293,9 +296,12 @@ def _remove(table: object, place: Sequence[int | str]) -> bool:
 def key_path(key: str, model: str | None = None) -> tuple[str, ...]:
     """Return where `key` stands in a recipe: `alpha` is `("batches", "alpha")`.
 
-    Of the same key of several models, that of `model` is meant (see `model_of`). Raises `UnknownName`, and `UserError`
-    for a name that several things have.
+    Of the same key of several models, that of `model` is meant (see `model_of`). The share of one language is
+    `image_share.LANGUAGE`. Raises `UnknownName`, and `UserError` for a name that several things have.
     """
+    table, dot, language = key.partition(".")
+    if dot and (table,) == IMAGE_SHARE:
+        return *IMAGE_SHARE, language
     paths = _paths(Recipe)
     if tuple(key.split(".")) in paths:
         return tuple(key.split("."))

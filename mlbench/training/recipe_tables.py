@@ -24,6 +24,9 @@ HEAD = 32
 SHAPE = {"dim", "image_size", "patch", "vision_layers", "vision_width", "text_layers", "text_width", "pieces"}
 """The keys of an image-text model that a checkpoint answers."""
 
+TOWERS = ("image_tower", "text_tower", "locked", "text_prefix")
+"""The keys of an image-text model that is joined from two."""
+
 
 def _task(spec: str) -> str:
     load_task(spec)
@@ -88,10 +91,18 @@ class ImageTextModel(Declared):
     Of that, both towers end in `dim` numbers. Images are cut to squares of `image_size` pixels and these to squares of
     `patch`, texts to at most `max_length` of `pieces` subwords learned from the captions, by byte-pair encoding. Few
     pieces leave words in parts that other captions share.
+
+    Or else two models that were trained apart are joined: `image_tower` sees the images, and `text_tower`, any text
+    encoder, reads the captions, each behind `text_prefix`, and is projected into the space of the images. The weights
+    of the tower that is `locked` stay as they are (Zhai et al. 2022, LiT).
     """
 
     checkpoint: Annotated[str, Field(min_length=1)] | None = None
     revision: str | None = None
+    image_tower: Annotated[str, Field(min_length=1)] | None = None
+    text_tower: Annotated[str, Field(min_length=1)] | None = None
+    locked: Literal["image", "text", "none"] = "image"
+    text_prefix: str = ""
     dim: Annotated[int, Field(ge=2, le=4096)] = 128
     image_size: Annotated[int, Field(ge=8, le=1024)] = 64
     patch: Annotated[int, Field(ge=2, le=128)] = 16
@@ -106,14 +117,25 @@ class ImageTextModel(Declared):
 
     @model_validator(mode="after")
     def _one_source(self) -> "ImageTextModel":
-        shape = changed(self, SHAPE)
-        if self.checkpoint is not None and shape:
-            raise ValueError(f"{shape[0]} is for a new model, and checkpoint brings its own: leave one of them out")
+        if (self.image_tower is None) != (self.text_tower is None):
+            raise ValueError("image_tower and text_tower are joined: give both or neither")
+        if self.checkpoint is not None and self.image_tower is not None:
+            raise ValueError("checkpoint has both towers: leave it out, or image_tower and text_tower")
+        if self.image_tower is None and (joined := changed(self, ("locked", "text_prefix"))):
+            raise ValueError(f"{joined[0]} is for two towers: give image_tower and text_tower")
+        shape, brought = changed(self, SHAPE), "checkpoint" if self.checkpoint is not None else "image_tower"
+        if not self.is_new and shape:
+            raise ValueError(f"{shape[0]} is for a new model, and {brought} brings its own: leave one of them out")
         if self.checkpoint is None and self.revision is not None:
             raise ValueError("revision is that of a checkpoint: name one")
         if self.image_size % self.patch:
             raise ValueError(f"image_size {self.image_size} is no multiple of patch {self.patch}")
         return self
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the model has no weights to begin with, and learns its subwords."""
+        return self.checkpoint is None and self.image_tower is None
 
 
 class Batches(Declared):

@@ -1,12 +1,14 @@
 """Trains and measures the points of a sweep, each once; what was interrupted goes on where it was."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
 
 from pydantic import JsonValue
 
+from mlbench.compare.pairing import judges_differ
 from mlbench.compare.sweep import Arm, Point, Sweep, TaskSweep, cluster_scores_of, compare_arms
 from mlbench.errors import DataError, EngineError, InternalError, InvalidRecipe, MissingExtra, UserError
 from mlbench.evaluation.distributed.local import LocalProcesses
@@ -134,7 +136,7 @@ def _learn_subwords(points: Sequence[PlannedPoint], shelf: TrainingDataCache, pr
     for point in points:
         static, images = point.recipe.static, point.recipe.image_text
         model = static or images
-        if model is None or (images is not None and images.checkpoint is not None):
+        if model is None or (images is not None and not images.is_new):
             continue
         data = shelf.data(point.recipe, SILENCE)
         if (id(data), model.pieces) not in learned:
@@ -187,8 +189,13 @@ def _do(point: PlannedPoint, place: SweepFolder, shelf: TrainingDataCache, progr
             raise InternalError(f"{folder} has no manifest of {point.name} after training")
         missing = [task for task in map(load_task, place.tasks) if not place.result(point, task, made)]
         options = Options(
-            settings=place.model_settings, runtime=place.runtime, command=place.command, progress=progress
+            settings=place.model_settings,
+            runtime=place.runtime,
+            command=place.command,
+            progress=progress,
+            clipscore_model=place.clipscore_model if missing else None,
         )
+        options = replace(options, clipscore_model=options.open_judge())
         opened = options.open_model(str(folder))
         for task in missing:
             done = measure(opened, task, data_dir=place.data_dir, options=options)
@@ -259,7 +266,9 @@ def _compare(plan: Plan, paths: Mapping[str, Path], progress: Progress) -> tuple
     models: dict[str, str] = {}
     result: Result | None = None
     for point in plan.points:
-        result, ranks = read_pair(paths[point.folder])
+        before, (result, ranks) = result, read_pair(paths[point.folder])
+        if before is not None and (reason := judges_differ(before, result)):
+            raise UserError(f"{point.name}: {reason}")
         scores[point.arm].append(cluster_scores_of(result, ranks))
         models[point.folder] = result.retriever.fingerprint
         progress.advance(1)

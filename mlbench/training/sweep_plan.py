@@ -12,12 +12,21 @@ from pydantic import JsonValue
 
 from mlbench.compare.sweep import RATIOS, Arm, SweepAxis, written
 from mlbench.errors import InvalidRecipe, UserError
+from mlbench.open_model import describe
 from mlbench.protocols import Runtime
 from mlbench.provenance import Provenance, read_provenance
 from mlbench.results import Result, read_result
 from mlbench.tasks.task import Task
 from mlbench.training.manifest import is_prefix_of_longer
-from mlbench.training.recipe import Recipe, key_path, load_recipe, model_of, parse_value, table_or_key_path
+from mlbench.training.recipe import (
+    IMAGE_SHARE,
+    Recipe,
+    key_path,
+    load_recipe,
+    model_of,
+    parse_value,
+    table_or_key_path,
+)
 from mlbench.training.recipe_tables import ratio_keys
 
 MOST_POINTS = 10_000
@@ -106,8 +115,8 @@ def chains(points: Sequence[PlannedPoint]) -> list[Chain]:
 class SweepFolder:
     """Where a sweep works and with what: `tasks` are names, files or folders, `out` the folder of all its files.
 
-    `model_settings` say how a checkpoint is opened to be measured. `command` is what the user typed, for the manifests
-    and results.
+    `model_settings` say how a checkpoint is opened to be measured, `clipscore_model` is the judge of CLIPScores.
+    `command` is what the user typed, for the manifests and results.
     """
 
     tasks: tuple[str, ...]
@@ -116,6 +125,7 @@ class SweepFolder:
     model_settings: Mapping[str, str] = field(default_factory=dict)
     runtime: Runtime = field(default_factory=Runtime)
     command: str | None = None
+    clipscore_model: str | None = None
 
     def checkpoint(self, point: PlannedPoint) -> Path:
         """Return the folder of a point's model."""
@@ -141,12 +151,15 @@ class SweepFolder:
             result = read_result(path)
             measured, ranks = result.task, path.parent / result.ranks.name
             whole = not measured.partial and measured.limit is None and ranks.is_file()
-            same = (measured.name, measured.version) == (task.name, task.version) and self._is_opened_alike(result)
+            same = (measured.name, measured.version) == (task.name, task.version) and self._is_measured_alike(result)
             if whole and same and result.retriever.training == made:
                 return path
         return None
 
-    def _is_opened_alike(self, result: Result) -> bool:
+    def _is_measured_alike(self, result: Result) -> bool:
+        judge = None if result.judge is None else result.judge.spec
+        if judge != (self.clipscore_model and describe(self.clipscore_model)):
+            return False
         opened = result.retriever.parameters
         return all(key not in opened or str(opened[key]) == value for key, value in self.model_settings.items())
 
@@ -237,7 +250,8 @@ def _axes(
     for path, given in values.items():
         taken = cast(Sequence[JsonValue], given)
         short = path.split(".")[-1]
-        name = short if last.count(short) == 1 else path
+        # A language alone would not say what of it is meant.
+        name = short if last.count(short) == 1 and (path.split(".")[0],) != IMAGE_SHARE else path
         axes.append(SweepAxis(name=name, key=path, values=tuple(_ratios(taken, model) if path == RATIOS else taken)))
     return tuple(axes)
 

@@ -1,12 +1,13 @@
 """The trainer of sentence-transformers on numbered batches; it extends that library's classes, so import it late."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from math import gcd, inf
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sentence_transformers import (
     SentenceTransformer,
     SentenceTransformerTrainer,
@@ -16,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback, TrainerState
 
+from mlbench.collection.records import Image
 from mlbench.protocols import Progress
 from mlbench.retrievers.packing import Packing
 from mlbench.training.data import TrainingData
@@ -24,6 +26,7 @@ from mlbench.training.image_text import Collator, logit_scale
 from mlbench.training.losses import SUSTAINED, check_loss, highest_guess, info_nce
 from mlbench.training.recipe import Recipe
 from mlbench.training.recipe_tables import Loss, TransformerModel
+from mlbench.training.towers import encode_images
 
 Row = dict[str, str | bool]
 Features = dict[str, torch.Tensor]
@@ -102,11 +105,11 @@ def embed_columns(model: SentenceTransformer, columns: Sequence[Features]) -> li
     packing = Packing.of(model) if isinstance(model, SentenceTransformer) else None
     masks = [features.get("attention_mask") for features in columns]
     if packing is None or not all(isinstance(mask, torch.Tensor) for mask in masks):
-        return [model(features)["sentence_embedding"] for features in columns]
+        return [_vectors(model, features) for features in columns]
     together = _one_above_another(columns)
     lengths = together["attention_mask"].sum(dim=1).numpy()
     if not packing.takes(together, lengths):
-        return [model(features)["sentence_embedding"] for features in columns]
+        return [_vectors(model, features) for features in columns]
     # For texts so short, the library's fused attention takes twice the time of plain products, backwards above all.
     with packing.attention(), sdpa_kernel(SDPBackend.MATH):
         batches = [
@@ -115,6 +118,12 @@ def embed_columns(model: SentenceTransformer, columns: Sequence[Features]) -> li
     order = np.argsort(np.concatenate([rows for rows, _ in batches]))
     vectors = torch.cat([found for _, found in batches])[torch.from_numpy(order)]
     return list(vectors.split([len(mask) for mask in masks if mask is not None]))
+
+
+def _vectors(model: SentenceTransformer, features: Features) -> torch.Tensor:
+    """Return the vectors of a column: those that are known already, or what the model gives."""
+    known = features.get("sentence_embedding")
+    return model(features)["sentence_embedding"] if known is None else known
 
 
 def _one_above_another(columns: Sequence[Features]) -> Features:
@@ -217,7 +226,7 @@ def make_trainer(
         if held_out is not None and validation is not None
         else None,
         loss=BatchLoss(model, recipe.loss, logit_scale(model) if of_images else None),
-        data_collator=Collator(model) if of_images else None,
+        data_collator=Collator(model, _known_vectors(model, recipe, data, progress)) if of_images else None,
         callbacks=[Reporter(progress, _highest_loss(recipe), settings.precision)],
     )
     trainer.remove_callback(PrinterCallback)
@@ -230,6 +239,18 @@ def _highest_loss(recipe: Recipe) -> float:
     lowest = 1 / _HIGHEST_SCALE if recipe.loss.learn_temperature else recipe.loss.temperature
     # Of each example the document and a negative.
     return highest_guess(2 * recipe.batches.size, lowest)
+
+
+def _known_vectors(
+    model: SentenceTransformer, recipe: Recipe, data: TrainingData, progress: Progress
+) -> Mapping[Image, NDArray[np.float32]] | None:
+    """Return the vectors of all images where their tower is locked, which are computed once; None where it is not."""
+    settings = recipe.image_text
+    if settings is None or settings.image_tower is None or settings.locked != "image":
+        return None
+    parts = [data.training, data.held_out]
+    images = (image for part in parts if part for rows in part.rows for image in rows.images.values())
+    return encode_images(model, images, progress)
 
 
 def arguments_of(recipe: Recipe, work: Path, *, cpu: bool) -> SentenceTransformerTrainingArguments:

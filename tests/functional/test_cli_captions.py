@@ -32,6 +32,24 @@ def loaded(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize(
+    ("judge", "fault"),
+    [
+        ("hashing", "hashing encodes no images and cannot judge captions: name an image-text model with"),
+        ("./nowhere", "nowhere"),
+    ],
+)
+def test_a_judge_that_cannot_judge_is_one_line(
+    capsys: Captured, folder: Path, tmp_path: Path, judge: str, fault: str
+) -> None:
+    asked = ["run", "--task", str(folder), "--model", "hashing", "--clipscore-model", judge]
+    assert call([*asked, "--out", str(tmp_path / "out")]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert fault in captured.err
+    assert not list(tmp_path.glob("out/*"))
+
+
 class TestTopic:
     def test_shows_captions_and_names_of_images(self, capsys: Captured, folder: Path, path: Path) -> None:
         text = printed(capsys, "report", str(path), "--topic", "03.png", "--data-dir", str(folder))

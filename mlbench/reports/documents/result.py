@@ -692,8 +692,8 @@ def _records(
                 }
     found = result.image_text if measure is None and settings is result.settings else None
     for each in (*found.languages, found.mean) if found else ():
-        for name in CAPTION_SCORES:
-            bounds = each.intervals.get(name)
+        for name in (name for name in CAPTION_SCORES if name in each.intervals):
+            bounds = each.intervals[name]
             yield {
                 **names,
                 "kind": "image_text",

@@ -296,6 +296,12 @@ def reads_images(model: "SentenceTransformer") -> bool:
     return "image" in model.modalities
 
 
+def routes_images(folder: Path) -> bool:
+    """Say whether a checkpoint's router sends images to a tower of their own."""
+    routes = read_json(module_folders(folder)[0] / "router_config.json").get("structure")
+    return isinstance(routes, dict) and "image" in routes
+
+
 def image_tower_of(model: "SentenceTransformer") -> ImageTower:
     """Return what encodes the images of such a model, which is put into evaluation mode.
 

@@ -30,6 +30,7 @@ from mlbench.retrievers.image_text.clip import (
     image_tower_of,
     open_library,
     reads_images,
+    routes_images,
 )
 from mlbench.retrievers.image_text.graphs import use_graphs
 from mlbench.retrievers.image_text.towers import (
@@ -423,7 +424,7 @@ class ImageTextLoader:
     def recognises(folder: Path) -> bool:
         """Say whether the folder's network has a tower for images, or one for texts that stands beside such a tower."""
         try:
-            return kind_of(folder) in {*OPENERS, *TEXT_OPENERS, *IMAGE_OPENERS}
+            return kind_of(folder) in {*OPENERS, *TEXT_OPENERS, *IMAGE_OPENERS} or routes_images(folder)
         except RetrieverError:
             return False
 

@@ -127,6 +127,58 @@ def test_reports_say_it(swept: tuple[Path, Sweep]) -> None:
     assert "R_mean by captions" in titles or "r_mean by captions" in titles
 
 
+def test_a_chart_has_english_against_the_other_languages(swept: tuple[Path, Sweep]) -> None:
+    sweep = swept[1]
+    (task,) = sweep.tasks
+    title = "Success@1 to image, other languages against English, by captions"
+    (chart,) = [each for each in charts(sweep_report(sweep)) if each.title == title]
+    (series,) = chart.series
+    for mark, row, arm in zip(series.means, task.rows, sweep.arms, strict=True):
+        asked = {tag: row.figure(task.primary_measure, "text_to_image", tag) for tag in ("de", "en", "th")}
+        means = {tag: figure.mean for tag, figure in asked.items() if figure is not None}
+        assert mark.x == means["en"]
+        assert mark.y == pytest.approx((means["de"] + means["th"]) / 2)  # type: ignore[operator]
+        assert mark.label == f"{arm.values['captions']:g}"
+    assert len(series.seeds) == 4
+
+
+def test_a_judge_measures_done_points_again_and_its_scores_are_figures(swept: tuple[Path, Sweep]) -> None:
+    folder, sweep = swept
+    plan = plan_sweep(str(folder / "drawn.toml"), [parse_axis("captions=0,0.5")], settings={"dim": 4}, seeds=2, base={})
+    judge = str(folder / "out" / sweep.points[0].checkpoint)
+    place = SweepFolder(
+        tasks=(str(folder / "asked"),),
+        out=folder / "out",
+        runtime=Runtime(device="cpu", threads=1),
+        clipscore_model=judge,
+    )
+    before = {point.checkpoint: (folder / "out" / point.checkpoint).stat().st_mtime_ns for point in sweep.points}
+    judged = run_sweep(plan, place)
+    assert {each: (folder / "out" / each).stat().st_mtime_ns for each in before} == before
+    (task,) = judged.tasks
+    for row in task.rows:
+        results = [
+            read_result(folder / "out" / point.results["asked"]).image_text
+            for point in judged.points
+            if point.arm == row.arm
+        ]
+        for name in ("judged_text_to_image", "judged_image_to_text", "judged_own"):
+            figure = row.figure(name)
+            assert figure is not None
+            assert figure.values == pytest.approx([getattr(each.mean, name) for each in results if each])
+    # What the judge says of the captions and their own images is the same whatever was trained.
+    assert len({row.figure("judged_own").mean for row in task.rows}) == 1  # type: ignore[union-attr]
+
+
+def test_the_share_of_images_of_a_language_can_be_swept(swept: tuple[Path, Sweep]) -> None:
+    spec, over = str(swept[0] / "drawn.toml"), [parse_axis("image_share.default=0.5,1")]
+    plan = plan_sweep(spec, over, settings={"image_share.en": 1.0}, seeds=1, base={})
+    assert [arm.name for arm in plan.arms] == ["image share.default 0.5", "image share.default 1"]
+    assert [point.recipe.image_share for point in plan.points] == [
+        {"th": 0.3, "en": 1.0, "default": share} for share in (0.5, 1.0)
+    ]
+
+
 def test_arms_are_of_one_tokenizer_and_rare_languages_confound_rows(swept: tuple[Path, Sweep]) -> None:
     folder, sweep = swept
     tokenizers = {(folder / "out" / point.checkpoint / "tokenizer.json").read_bytes() for point in sweep.points}

@@ -374,6 +374,7 @@ class TestChanges:
             ("action", ("contamination", "action")),
             ("data_fraction", ("data_fraction",)),
             ("validation.datasets", ("validation", "datasets")),
+            ("image_share.default", ("image_share", "default")),
         ],
     )
     def test_key_path(self, key: str, path: tuple[str, ...]) -> None:

@@ -17,7 +17,7 @@ from mlbench.training.sources import load_training_set
 STATIC = ("default", "static-cross", "static-hybrid", "static-large", "static-mono", "static-questions")
 TRANSFORMERS = ("labse-hybrid", "mbert-hybrid", "mt5-hybrid", "xlmr-hybrid")
 PRE_TRAINED = ("e5-small-hybrid", "e5-small-questions")
-IMAGES = ("mini-images-hybrid",)
+IMAGES = ("clip-hybrid", "clip-standard", "mini-images-hybrid")
 NINE = ("ar", "de", "en", "es", "hi", "ru", "th", "tr", "zh")
 
 
@@ -74,6 +74,12 @@ class TestEach:
 @pytest.mark.parametrize("name", STATIC)
 def test_static_recipes_are_made_of_tasks_alone(name: str) -> None:
     assert [data.name for data in load_recipe(name).datasets if not data.tasks] == []
+
+
+def test_recipes_of_images_differ_only_in_what_stands_beside_images_and_in_batches() -> None:
+    shares = {("image_share", tag) for tag in ("default", "en")}
+    assert differing("clip-standard", "clip-hybrid") == shares | {("batches", "captions"), ("batches", "mixed")}
+    assert differing("mini-images-hybrid", "clip-hybrid") == {("image_share", tag) for tag in ("hi", "th")}
 
 
 @pytest.mark.parametrize(("name", "alpha"), [("static-mono", 1.0), ("static-hybrid", 0.5), ("static-cross", 0.0)])
