@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
     from torch.nn import Module, ModuleDict
-    from transformers import PreTrainedTokenizerBase
+    from transformers import BlipImageProcessorPil, PreTrainedTokenizerBase
 
 
 # Of the evaluation, in words and in tokens.
@@ -84,7 +84,7 @@ def open_albef_matcher(path: Path, options: LoadOptions, max_length: int | None)
     device = options.device or get_device_name()
     model = model.eval().to(device=device, dtype=getattr(torch, DTYPES[options.dtype]))
     length = check_length(max_length or min(_MAX_LENGTH, sizes["places"]), sizes["places"])
-    return _matcher(model, tokenizer, length, device)
+    return albef_matcher(model, tokenizer, length)
 
 
 def clean_caption(caption: str) -> str:
@@ -101,13 +101,12 @@ def _words(caption: str) -> list[str]:
     return re.sub(r"\s{2,}", " ", plain).rstrip("\n").strip(" ").split(" ")
 
 
-def _matcher(model: "ModuleDict", tokenizer: "PreTrainedTokenizerBase", max_length: int, device: str) -> Matcher:
+def albef_matcher(model: "ModuleDict", tokenizer: "PreTrainedTokenizerBase", max_length: int) -> Matcher:
+    """Return the matcher of a network."""
     from torch.nn.functional import normalize
-    from transformers import BlipImageProcessorPil
 
     side = model["vision"].config.image_size
-    # The same steps with the same numbers: a bicubic square, CLIP's means and deviations.
-    processor = BlipImageProcessorPil(size={"height": side, "width": side})
+    processor = image_processor(side)
 
     def tokenise(texts: Sequence[str]) -> Features:
         cleaned = [clean_caption(text) for text in texts]
@@ -131,21 +130,31 @@ def _matcher(model: "ModuleDict", tokenizer: "PreTrainedTokenizerBase", max_leng
         states = model["text"](features["input_ids"], attention_mask=features["attention_mask"]).last_hidden_state
         return {"states": states, "attention_mask": features["attention_mask"]}
 
+    def project_text(features: Features) -> "Tensor":
+        return normalize(model["text_proj"](features["states"][:, 0]), dim=-1)
+
     def match(texts: Features, image: "Tensor") -> "Tensor":
         states = fuse(model["fusion"].layer, texts["states"], texts["attention_mask"], image)
-        return cast("Tensor", model["itm_head"](states[:, 0])[:, 1])
+        return cast("Tensor", model["itm_head"](states[:, 0]))
 
     towers = Towers(
         TextTower(
             tokenise,
-            lambda features: normalize(model["text_proj"](encode_text(features)["states"][:, 0]), dim=-1),
+            lambda features: project_text(encode_text(features)),
             max_length,
             count_tokens=count_tokens,
         ),
         ImageTower(prepare, lambda features: project(encode_image(features))),
-        device,
+        str(model["itm_head"].weight.device),
     )
-    return Matcher(towers, encode_image, project, encode_text, match, adds_similarity=False)
+    return Matcher(model, towers, encode_image, project, encode_text, project_text, match, adds_similarity=False)
+
+
+def image_processor(side: int) -> "BlipImageProcessorPil":
+    """Return what prepares images as squares of `side` pixels: bicubic, with CLIP's means and deviations."""
+    from transformers import BlipImageProcessorPil
+
+    return BlipImageProcessorPil(size={"height": side, "width": side})
 
 
 def _build(tensors: "Mapping[str, Tensor]", sizes: Sizes, image_size: int | None, source: Path) -> "ModuleDict":

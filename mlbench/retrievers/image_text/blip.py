@@ -5,7 +5,7 @@ train_retrieval.py) puts a token of its own, [ENC], in its place where the text 
 `matching_token` so does the reranker.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -24,8 +24,9 @@ from mlbench.retrievers.load_checkpoint import LoadOptions, load_network
 from mlbench.retrievers.model_limits import whole_texts
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def open_blip(folder: Path, options: LoadOptions, max_length: int | None) -> Towers:
@@ -38,7 +39,6 @@ def open_blip_matcher(folder: Path, options: LoadOptions, max_length: int | None
 
     Raises `RetrieverError` as `open_contrastive` does; a checkpoint for captions or questions lacks the two towers.
     """
-    from torch.nn.functional import normalize
     from transformers import BlipForImageTextRetrieval
 
     check_checkpoint(folder, allow_pickle=options.allow_pickle)
@@ -49,11 +49,23 @@ def open_blip_matcher(folder: Path, options: LoadOptions, max_length: int | None
     if not text.is_decoder:
         raise RetrieverError(f"{folder}: its text encoder has no cross-attention (is_decoder is false)")
     length = check_length(max_length, min(int(text.max_position_embeddings), int(tokenizer.model_max_length)))
+    return blip_matcher(network, tokenizer, prepare, length)
+
+
+def blip_matcher(
+    network: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    prepare: "Callable[[Sequence[Image]], Features]",
+    max_length: int,
+) -> Matcher:
+    """Return the matcher of a network; `prepare` is that of its image tower."""
+    from torch.nn.functional import normalize
+
     encoder = network.text_encoder
 
     def tokenise(texts: Sequence[str]) -> Features:
         # Rows are cut on the right, to the longest of a batch.
-        given = {"padding": True, "padding_side": "right", "truncation": True, "max_length": length}
+        given = {"padding": True, "padding_side": "right", "truncation": True, "max_length": max_length}
         rows = tokenizer(list(texts), **given, return_tensors="pt")
         return {name: rows[name] for name in ("input_ids", "attention_mask")}
 
@@ -70,11 +82,11 @@ def open_blip_matcher(folder: Path, options: LoadOptions, max_length: int | None
     def match(texts: Features, image: "Tensor") -> "Tensor":
         states = encoder.embeddings(input_ids=texts["input_ids"])
         states = fuse(encoder.encoder.layer, states, texts["attention_mask"], image)
-        return cast("Tensor", network.itm_head(states[:, 0])[:, 1])
+        return cast("Tensor", network.itm_head(states[:, 0]))
 
     towers = Towers(
-        TextTower(tokenise, read, length, count_tokens=whole_texts(tokenizer)),
+        TextTower(tokenise, read, max_length, count_tokens=whole_texts(tokenizer)),
         ImageTower(prepare, lambda features: project(encode_image(features))),
         str(network.device),
     )
-    return Matcher(towers, encode_image, project, dict, match, adds_similarity=True)
+    return Matcher(network, towers, encode_image, project, dict, read, match, adds_similarity=True)

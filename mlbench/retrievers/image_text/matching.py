@@ -23,7 +23,7 @@ from mlbench.retrievers.load_checkpoint import DType, LoadOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.nn import ModuleList
+    from torch.nn import Module, ModuleList
 
 OPENERS: dict[str, tuple[str, str]] = {
     "blip": ("mlbench.retrievers.image_text.blip", "open_blip_matcher"),
@@ -42,15 +42,18 @@ class Matcher:
     `encode_image` takes what `towers.image.prepare` returns and gives the states of images, (images, patches + 1,
     width), from which `project` gives the vectors (images, dim) that `towers.image.embed` returns. `encode_text`
     computes the features of tokenised texts, which do not depend on the image; the first two axes of each are (texts,
-    longest). `match` takes those and the states of one image, (1, patches + 1, width), and returns logits (texts,). All
-    are on one device. `adds_similarity` says whether those who made the model add the cosine of both towers to the
-    logit.
+    longest), and `project_text` gives the vectors (texts, dim) from them. `match` takes those and the states of one
+    image, (1, patches + 1, width), or of one for each text, and returns two logits, (texts, 2), the second one that of
+    a match. All are on one device, that of `network`. `adds_similarity` says whether those who made the model add the
+    cosine of both towers to the logit.
     """
 
+    network: "Module"
     towers: Towers
     encode_image: Callable[[Features], "Tensor"]
     project: Callable[["Tensor"], "Tensor"]
     encode_text: Callable[[Features], Features]
+    project_text: Callable[[Features], "Tensor"]
     match: Callable[[Features, "Tensor"], "Tensor"]
     adds_similarity: bool
 
@@ -70,10 +73,10 @@ def open_matcher(folder: Path, options: LoadOptions, max_length: int | None) -> 
 
 
 def fuse(layers: "ModuleList", texts: "Tensor", attention_mask: "Tensor", image: "Tensor") -> "Tensor":
-    """Return the states (texts, longest, width) of texts that have looked at one image, after all `layers`.
+    """Return the states (texts, longest, width) of texts that have looked at an image, after all `layers`.
 
     `layers` are a BERT's, with cross-attention; `texts` are (texts, longest, width), `attention_mask` is 0 at padding,
-    and `image` is (1, patches + 1, width).
+    and `image` is (1, patches + 1, width), the same for all texts, or (texts, patches + 1, width).
     """
     import torch
     from torch.nn.functional import scaled_dot_product_attention
@@ -82,13 +85,13 @@ def fuse(layers: "ModuleList", texts: "Tensor", attention_mask: "Tensor", image:
     mask = torch.zeros_like(ignored, dtype=texts.dtype).masked_fill_(ignored, torch.finfo(texts.dtype).min)
 
     def heads(states: "Tensor", size: int) -> "Tensor":
-        return states.reshape(1, -1, states.shape[-1] // size, size).transpose(1, 2)
+        return states.reshape(len(image), -1, states.shape[-1] // size, size).transpose(1, 2)
 
     for layer in layers:
         texts, _ = layer.attention(texts, attention_mask=mask)
         cross = layer.crossattention.self
         size = cross.attention_head_size
-        # All tokens of all texts look at the same patches, so they are one sequence, and these are projected once.
+        # Tokens of texts that look at the same patches are one sequence, so that these are projected once.
         seen = scaled_dot_product_attention(
             heads(cross.query(texts), size), heads(cross.key(image), size), heads(cross.value(image), size)
         )
@@ -261,7 +264,7 @@ class MatchingReranker:
                 asked, rows = np.array(by_image[image]).T
                 vector = self._matcher.project(states)[0] if self._adds else None
                 for batch in token_batches(texts.lengths[asked], self._settings.batch_tokens, _MAX_ROWS):
-                    logits = self._matcher.match(texts.features(asked[batch]), states).float()
+                    logits = self._matcher.match(texts.features(asked[batch]), states)[:, 1].float()
                     if vector is not None:
                         logits += texts.vectors(asked[batch]) @ vector.float()
                     scores[rows[batch]] = logits.cpu().numpy()
