@@ -58,6 +58,12 @@ class Examples:
             for slot in range(n)
         ]
 
+    def topics(self, number: int) -> list[int]:
+        """Return the topic of each example of batch `number`; those of different data sets differ."""
+        batch = self.sampler.batch(number)
+        topics = self.index(batch.dataset).topic[batch.rows].astype(np.int64)
+        return [int(topic) for topic in topics * len(self.rows) + batch.dataset]
+
     def index(self, dataset: int) -> RowIndex:
         """Return the index of a data set, with the columns of `languages`."""
         return self._indexes[dataset]

@@ -1,4 +1,4 @@
-"""The image-text model of a recipe, a checkpoint or a small one of CLIP's shape, and its images in training."""
+"""The image-text model of a recipe, a checkpoint or a small new one, and its images in training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +17,8 @@ from mlbench.errors import RetrieverError, UserError
 from mlbench.io.cache import kept_folder
 from mlbench.protocols import Progress, Runtime
 from mlbench.retrievers.checkpoint_folder import find_checkpoint
+from mlbench.retrievers.image_text.albef import new_albef, save_albef
+from mlbench.retrievers.image_text.towers import kind_of
 from mlbench.retrievers.load_checkpoint import LoadOptions, load
 from mlbench.training.data import TrainingData, used_texts
 from mlbench.training.recipe import Recipe
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from torch import Tensor
     from torch.nn import Parameter
-    from transformers import CLIPModel, CLIPProcessor
+    from transformers import BlipForImageTextRetrieval, CLIPModel, CLIPProcessor, PreTrainedTokenizerBase
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -108,6 +110,9 @@ class Collator:
         features: dict[str, Tensor | str] = {}
         for column in rows[0]:
             values = [row[column] for row in rows]
+            if column == "label":
+                features[column] = torch.tensor(values)
+                continue
             images = [value for value in values if isinstance(value, Image)]
             if images and self._vectors is not None:
                 known = np.stack([self._vectors[image] for image in images])
@@ -139,12 +144,12 @@ def load_image_text(
                 model = join_towers(settings, recipe.root, runtime)
             elif settings.checkpoint is None:
                 _write_new(settings, caption_tokenizer(recipe, data, progress), Path(made))
-                model = load(Path(made), options)
+                model = _open(settings, Path(made), options)
             else:
                 beside = recipe.root / Path(settings.checkpoint).expanduser()
                 place = str(beside) if beside.is_dir() else settings.checkpoint
                 folder = find_checkpoint(place, settings.revision, allow_pickle=runtime.allow_pickle)
-                model = load(folder, options)
+                model = _open(settings, folder, options)
         except RetrieverError as error:
             raise UserError(f"image_text: {error}") from error
     if not {"text", "image"} <= set(getattr(model[0], "modalities", ())):
@@ -156,6 +161,23 @@ def load_image_text(
         lock_tower(model, settings.locked)
     _set_temperature(model, recipe)
     model.similarity_fn_name = "cosine"
+    return model
+
+
+def _open(settings: ImageTextModel, folder: Path, options: LoadOptions) -> "SentenceTransformer":
+    """Return the model in a folder; raises `UserError` where it is of another architecture than the recipe says."""
+    from sentence_transformers import SentenceTransformer
+
+    kind = kind_of(folder)
+    found = kind if kind in ("blip", "albef") else "clip"
+    if found != settings.architecture:
+        raise UserError(f"image_text.checkpoint: {settings.checkpoint} is a {found}: say architecture = '{found}'")
+    if found == "clip":
+        return load(folder, options)
+    from mlbench.training.fusion import FusionModel
+
+    model = SentenceTransformer(modules=[FusionModel.open(folder, options)], device="cpu")
+    model.train()
     return model
 
 
@@ -211,10 +233,21 @@ def _set_temperature(model: "SentenceTransformer", recipe: Recipe) -> None:
 
 
 def _write_new(settings: ImageTextModel, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write a model of CLIP's shape with random weights, its tokenizer and its image processor."""
+    """Write a model with random weights, its tokenizer and its image processor."""
+    from transformers import BlipImageProcessorPil
+
     processor = _processor(settings, tokenizer)
-    processor.save_pretrained(folder)
-    _network(settings, processor).save_pretrained(folder)
+    if settings.architecture == "clip":
+        processor.save_pretrained(folder)
+        _clip(settings, processor).save_pretrained(folder)
+        return
+    processor.tokenizer.save_pretrained(folder)
+    side = settings.image_size
+    BlipImageProcessorPil(size={"height": side, "width": side}).save_pretrained(folder)
+    if settings.architecture == "blip":
+        _blip(settings, processor.tokenizer).save_pretrained(folder)
+    else:
+        save_albef(new_albef(_albef_sizes(settings, len(processor.tokenizer))), folder)
 
 
 def _processor(settings: ImageTextModel, tokenizer: Tokenizer) -> "CLIPProcessor":
@@ -230,8 +263,25 @@ def _processor(settings: ImageTextModel, tokenizer: Tokenizer) -> "CLIPProcessor
     return CLIPProcessor(image_processor=images, tokenizer=texts)
 
 
-def _network(settings: ImageTextModel, processor: "CLIPProcessor") -> "CLIPModel":
+def _clip(settings: ImageTextModel, processor: "CLIPProcessor") -> "CLIPModel":
     from transformers import CLIPConfig, CLIPModel
+
+    text, vision = _towers(settings, processor.tokenizer)
+    text["eos_token_id"] = processor.tokenizer.eos_token_id
+    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=settings.dim))
+
+
+def _blip(settings: ImageTextModel, tokenizer: "PreTrainedTokenizerBase") -> "BlipForImageTextRetrieval":
+    from transformers import BlipConfig, BlipForImageTextRetrieval
+
+    text, vision = _towers(settings, tokenizer)
+    text |= {"sep_token_id": tokenizer.eos_token_id, "encoder_hidden_size": settings.vision_width}
+    config = BlipConfig(text_config=text, vision_config=vision, image_text_hidden_size=settings.dim)
+    return BlipForImageTextRetrieval(config)
+
+
+def _towers(settings: ImageTextModel, tokenizer: "PreTrainedTokenizerBase") -> tuple[dict[str, int], dict[str, int]]:
+    """Return what transformers is told of the text tower and of the image tower."""
 
     def tower(width: int, layers: int) -> dict[str, int]:
         return {
@@ -242,14 +292,29 @@ def _network(settings: ImageTextModel, processor: "CLIPProcessor") -> "CLIPModel
             "projection_dim": settings.dim,
         }
 
-    tokenizer = processor.tokenizer
     text = tower(settings.text_width, settings.text_layers) | {
         "vocab_size": len(tokenizer),
         "max_position_embeddings": settings.max_length,
         "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
     vision = tower(settings.vision_width, settings.vision_layers)
-    vision |= {"image_size": settings.image_size, "patch_size": settings.patch}
-    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=settings.dim))
+    return text, vision | {"image_size": settings.image_size, "patch_size": settings.patch}
+
+
+def _albef_sizes(settings: ImageTextModel, vocabulary: int) -> dict[str, int]:
+    return {
+        "width": settings.vision_width,
+        "patch": settings.patch,
+        "positions": (settings.image_size // settings.patch) ** 2 + 1,
+        "mlp": 4 * settings.vision_width,
+        "blocks": settings.vision_layers,
+        "hidden": settings.text_width,
+        "inner": 4 * settings.text_width,
+        "vocabulary": vocabulary,
+        "places": settings.max_length,
+        "types": 2,
+        "layers": settings.text_layers,
+        "fusion": settings.text_layers // 2,
+        "dim": settings.dim,
+    }

@@ -1,4 +1,4 @@
-"""InfoNCE over the examples of a batch, as torch computes it."""
+"""Contrast and matching over the examples of a batch, as torch computes them."""
 
 from math import inf, isfinite, log
 from typing import TYPE_CHECKING, Literal
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from mlbench.errors import DataError, UserError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
 
 NegativesKind = Literal["in_batch", "hard_only"]
@@ -49,6 +49,70 @@ def info_nce(
         if symmetric:
             loss = (loss + torch.nn.functional.cross_entropy(scores[:, : len(document)].T, own)) / 2
         return loss
+
+
+def draw_hard_negatives(similarity: "Tensor", topics: "Tensor", generator: "Generator") -> "tuple[Tensor, Tensor]":
+    """Return a hard negative text for each image, and a hard negative image for each text, int64 (n,) each.
+
+    `similarity` (n, n) has an image's in a row, divided by the temperature. A text is drawn with probability
+    proportional to the softmax of the row, an image to that of the column (ALBEF, arXiv 2107.07651, sec. 3.2, and
+    BLIP, arXiv 2201.12086, sec. 3.2), never one whose number in `topics`, int64 (n,), is the same. Where all are the
+    same, the next of the batch is taken. `generator` draws once for each.
+    """
+    import torch
+
+    same = topics[:, None] == topics[None, :]
+    n = len(topics)
+    following = (torch.arange(n) + 1) % n
+    drawn = []
+    for scores in (similarity, similarity.T):
+        weights = torch.where(same, 0.0, scores.double().masked_fill(same, -inf).softmax(dim=1))
+        lonely = same.all(dim=1)
+        weights[lonely, following[lonely]] = 1.0
+        drawn.append(torch.multinomial(weights, 1, generator=generator)[:, 0])
+    return drawn[0], drawn[1]
+
+
+def matching_loss(logits: "Tensor", positives: int) -> "Tensor":
+    """Return the mean binary cross-entropy of pairs of image and text, a scalar (ALBEF, arXiv 2107.07651, eq. 4).
+
+    `logits` are (pairs, 2), the second of each that of a match; the first `positives` pairs match, the others do not.
+    Computed in float32 at least.
+    """
+    import torch
+
+    matches = (torch.arange(len(logits), device=logits.device) < positives).long()
+    with torch.autocast(logits.device.type, enabled=False):
+        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return torch.nn.functional.cross_entropy(wide, matches)
+
+
+def distilled_contrast(
+    vectors: "Tensor",
+    momentum_vectors: "Tensor",
+    candidates: "Tensor",
+    positives: "Tensor",
+    *,
+    temperature: float,
+    distillation: float,
+) -> "Tensor":
+    """Return the mean cross-entropy of `vectors` over `candidates` with ALBEF's pseudo-targets, a scalar.
+
+    `vectors` and `momentum_vectors` are (n, dim), what the model and its momentum model make of the same images or
+    texts; `candidates` (m, dim) are of the other side, by the momentum model; `positives`, bool (n, m), says which of
+    them belong to each. The targets are `distillation` times the softmax of the momentum model's cosines, divided by
+    `temperature`, and for the rest the positives in equal parts (ALBEF, arXiv 2107.07651, eq. 6, without the entropy of
+    the targets, which has no gradient). Computed in float32 at least.
+    """
+    import torch
+
+    with torch.autocast(vectors.device.type, enabled=False):
+        others = _normalised(candidates)
+        scores = (_normalised(vectors) @ others.T / temperature).log_softmax(dim=1)
+        soft = (_normalised(momentum_vectors) @ others.T / temperature).softmax(dim=1)
+        hard = positives / positives.sum(dim=1, keepdim=True)
+        targets = (distillation * soft + (1 - distillation) * hard).detach()
+        return -(targets * scores).sum(dim=1).mean()
 
 
 def check_loss(loss: float, step: int, highest: float = inf, *, precision: str = "fp32") -> None:

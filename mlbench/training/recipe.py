@@ -19,6 +19,7 @@ from mlbench.errors import DataError, InvalidRecipe, UnknownName, UserError, sug
 from mlbench.io.toml import Declared, distinct, faults_of, read_toml
 from mlbench.tasks.task import Languages
 from mlbench.training.recipe_tables import (
+    FUSION,
     SHORT_FORM,
     TOWERS,
     Batches,
@@ -60,7 +61,11 @@ _OF_IMAGES: dict[str, Any] = {
     "validation": {"datasets": {"__all__": {"captions"}}},
 }
 # Keys that came later: a recipe that leaves them at their default has the fingerprint from before.
-_LATER: Mapping[str, tuple[str, ...]] = {"transformer": ("freeze_embeddings", "dropout"), "image_text": TOWERS}
+_LATER: Mapping[str, tuple[str, ...]] = {
+    "transformer": ("freeze_embeddings", "dropout"),
+    "image_text": ("architecture", *TOWERS),
+    "loss": FUSION,
+}
 
 
 class Recipe(Declared):
@@ -118,7 +123,7 @@ class Recipe(Declared):
 
     def _fit_texts(self) -> None:
         found = [f"batches.{key}" for key in changed(self.batches, ("captions", "mixed"))]
-        found += ["loss.learn_temperature"] if self.loss.learn_temperature else []
+        found += [f"loss.{key}" for key in changed(self.loss, ("learn_temperature", *FUSION))]
         found += ["image_share"] if self.image_share else []
         found += [f"{data.name}: captions" for data in self._all_datasets if data.captions]
         if found:
@@ -134,6 +139,8 @@ class Recipe(Declared):
         found += ["loss.negatives"] if self.loss.negatives == "hard_only" else []
         if found:
             raise ValueError(f"{found[0]} is for texts: [image_text] has batches.captions and batches.mixed instead")
+        assert self.image_text is not None
+        self._fit_fusion(self.image_text)
         self._fit_ratios(of_images=True)
         if self.batches.shares(of_images=True)["captions"] > 0 and len(self.languages) < 2:
             raise ValueError("captions above 0 asks for captions beside captions, which need two languages")
@@ -143,6 +150,13 @@ class Recipe(Declared):
         unknown = sorted(self.image_share.keys() - {*self.languages, "default"})
         if unknown:
             raise ValueError(f"image_share: {unknown[0]!r} is not among the languages: {', '.join(self.languages)}")
+
+    def _fit_fusion(self, model: ImageTextModel) -> None:
+        if model.architecture == "clip":
+            if found := changed(self.loss, FUSION):
+                raise ValueError(f"loss.{found[0]} is for a blip or an albef: give image_text.architecture")
+        elif self.loss.learn_temperature:
+            raise ValueError(f"loss.learn_temperature: the temperature of {model.architecture} stays as it is")
 
     def _fit_ratios(self, *, of_images: bool) -> None:
         known = ratio_keys(of_images=of_images)

@@ -14,6 +14,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["fp32", "bf16", "fp16"]
 BatchKind = Literal["mono", "mixed", "cross_example", "cross_batch", "image_mono", "image_mixed", "captions"]
+Architecture = Literal["clip", "blip", "albef"]
 RatioOfTexts = Literal["mono", "cross", "mixed"]
 RatioOfImages = Literal["image", "captions", "mixed"]
 SHORT_FORM = ("alpha", "captions", "mixed", "monolingual")
@@ -21,11 +22,15 @@ SHORT_FORM = ("alpha", "captions", "mixed", "monolingual")
 _SUM_TOLERANCE = 1e-9
 HEAD = 32
 """How wide an attention head of a new image-text model is."""
+ALBEF_HEAD = 64
+"""The same of an ALBEF, whose checkpoints do not say it."""
 SHAPE = {"dim", "image_size", "patch", "vision_layers", "vision_width", "text_layers", "text_width", "pieces"}
 """The keys of an image-text model that a checkpoint answers."""
 
 TOWERS = ("image_tower", "text_tower", "locked", "text_prefix")
 """The keys of an image-text model that is joined from two."""
+FUSION = ("matching", "momentum", "queue", "distillation")
+"""The keys of the loss of a model with a matching head."""
 
 
 def _task(spec: str) -> str:
@@ -86,7 +91,7 @@ class TransformerModel(Declared):
 
 
 class ImageTextModel(Declared):
-    """A CLIP-shaped model: one to start from, a `checkpoint` (folder or hub id), or else a small one without training.
+    """A model to start from, a `checkpoint` (folder or hub id), or else a small one of the `architecture`, untrained.
 
     Of that, both towers end in `dim` numbers. Images are cut to squares of `image_size` pixels and these to squares of
     `patch`, texts to at most `max_length` of `pieces` subwords learned from the captions, by byte-pair encoding. Few
@@ -95,8 +100,13 @@ class ImageTextModel(Declared):
     Or else two models that were trained apart are joined: `image_tower` sees the images, and `text_tower`, any text
     encoder, reads the captions, each behind `text_prefix`, and is projected into the space of the images. The weights
     of the tower that is `locked` stay as they are (Zhai et al. 2022, LiT).
+
+    A `clip` has two towers. A `blip` and an `albef` also have a matching head, which reads image and text together:
+    all text layers of a BLIP look at the image for it, and of an ALBEF the second half of them, whose towers are of
+    equal width.
     """
 
+    architecture: Architecture = "clip"
     checkpoint: Annotated[str, Field(min_length=1)] | None = None
     revision: str | None = None
     image_tower: Annotated[str, Field(min_length=1)] | None = None
@@ -121,6 +131,10 @@ class ImageTextModel(Declared):
             raise ValueError("image_tower and text_tower are joined: give both or neither")
         if self.checkpoint is not None and self.image_tower is not None:
             raise ValueError("checkpoint has both towers: leave it out, or image_tower and text_tower")
+        if self.architecture != "clip" and self.image_tower is not None:
+            raise ValueError("two towers are joined to a clip: leave out architecture, or image_tower and text_tower")
+        if self.architecture == "albef" and self.is_new:
+            _fit_albef(self)
         if self.image_tower is None and (joined := changed(self, ("locked", "text_prefix"))):
             raise ValueError(f"{joined[0]} is for two towers: give image_tower and text_tower")
         shape, brought = changed(self, SHAPE), "checkpoint" if self.checkpoint is not None else "image_tower"
@@ -136,6 +150,15 @@ class ImageTextModel(Declared):
     def is_new(self) -> bool:
         """Whether the model has no weights to begin with, and learns its subwords."""
         return self.checkpoint is None and self.image_tower is None
+
+
+def _fit_albef(settings: ImageTextModel) -> None:
+    if settings.vision_width != settings.text_width:
+        raise ValueError("vision_width and text_width of an albef are equal: its text layers read states of the image")
+    if settings.text_width % ALBEF_HEAD:
+        raise ValueError(f"text_width {settings.text_width}: that of an albef is a multiple of {ALBEF_HEAD}")
+    if settings.text_layers < 2:
+        raise ValueError("text_layers of an albef are at least 2: the second half of them looks at the image")
 
 
 class Batches(Declared):
@@ -217,15 +240,29 @@ class Loss(Declared):
     With `hard_only` negatives the denominator has the own document and the hard negatives of all examples (arXiv
     2408.10536, eq. 1); with `in_batch` the other examples' documents too. `symmetric` adds the same from document to
     query. An image-text model keeps its temperature, which begins as `temperature`; `learn_temperature` has it trained.
+
+    BLIP and ALBEF, whose temperature stays as it is, also learn to tell pairs of image and caption from others, which
+    are hard negatives of the batch; `matching` is the weight of that loss beside InfoNCE. With `momentum` a second
+    model follows the weights, which keep so much of themselves at each batch (ALBEF, arXiv 2107.07651, sec. 3.2). Its
+    vectors are what images and captions are compared with: those of the batch and the last `queue` ones.
+    `distillation` is the share of its guesses in the targets (sec. 3.3).
     """
 
     negatives: Literal["in_batch", "hard_only"] = "in_batch"
     temperature: Annotated[float, Field(gt=0)] = 0.05
     learn_temperature: bool = False
     symmetric: bool = False
+    matching: Annotated[float, Field(ge=0)] = 1.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
+    queue: Annotated[int, Field(ge=0)] = 0
+    distillation: Share = 0.0
 
     @model_validator(mode="after")
     def _two_sided(self) -> "Loss":
+        if self.momentum is None and (needing := changed(self, ("queue", "distillation"))):
+            raise ValueError(f"{needing[0]} needs vectors of a momentum model: give momentum, such as 0.995")
+        if self.momentum is not None and not self.symmetric:
+            raise ValueError("momentum needs symmetric = true")
         if self.symmetric and self.negatives == "hard_only":
             raise ValueError("symmetric needs negatives = 'in_batch': hard negatives belong to queries")
         return self

@@ -22,17 +22,20 @@ from mlbench.protocols import Progress
 from mlbench.retrievers.packing import Packing
 from mlbench.training.data import TrainingData
 from mlbench.training.examples import Examples
+from mlbench.training.fusion import FusionLoss, FusionModel
 from mlbench.training.image_text import Collator, logit_scale
 from mlbench.training.losses import SUSTAINED, check_loss, highest_guess, info_nce
 from mlbench.training.recipe import Recipe
 from mlbench.training.recipe_tables import Loss, TransformerModel
 from mlbench.training.towers import encode_images
 
-Row = dict[str, str | bool]
+Row = dict[str, str | bool | tuple[int, int]]
 Features = dict[str, torch.Tensor]
 # Where nothing is held out; checkpoints are as far apart.
 _EVERY = 500
 _HIGHEST_SCALE = 100.0
+# What a momentum model is resumed from, in a checkpoint of the trainer.
+_MOMENTUM = "momentum.pt"
 # So many tokens go through a packed network at once.
 _ROW = 4096
 
@@ -40,14 +43,17 @@ _ROW = 4096
 class NumberedBatches:
     """The first `n` batches as rows of texts: item i is the whole of batch i, so a number is all that workers need.
 
-    With `negatives`, each row has a column of them; where an example has none, it is empty and its label false.
+    With `negatives`, each row has a column of them; where an example has none, it is empty and its label false. With
+    `topics`, the label is the number of the batch, and that of the example's topic.
     """
 
-    def __init__(self, examples: Examples, n: int, *, negatives: bool) -> None:
+    def __init__(self, examples: Examples, n: int, *, negatives: bool, topics: bool = False) -> None:
         self._examples = examples
         self._n = n
         self._negatives = negatives
-        self.column_names = ["query", "document", *(["negative", "label"] if negatives else [])]
+        self._topics = topics
+        columns = ["negative", "label"] if negatives else ["label"] if topics else []
+        self.column_names = ["query", "document", *columns]
 
     def __len__(self) -> int:
         return self._n
@@ -59,6 +65,9 @@ class NumberedBatches:
             if self._negatives:
                 row |= {"negative": negative or "", "label": negative is not None}
             rows.append(row)
+        if self._topics:
+            for row, topic in zip(rows, self._examples.topics(number), strict=True):
+                row["label"] = (number, topic)
         return rows
 
 
@@ -152,6 +161,16 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         """Return the weights that decay; a temperature is none."""
         return [name for name in super().get_decay_parameter_names(model) if not name.endswith("logit_scale")]
 
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        if isinstance(self.loss, FusionLoss) and self.loss.momentum is not None:
+            torch.save(self.loss.momentum.state_dict(), Path(output_dir or self.args.output_dir) / _MOMENTUM)
+
+    def _load_from_checkpoint(self, checkpoint_path: str) -> None:
+        super()._load_from_checkpoint(checkpoint_path)
+        if isinstance(self.loss, FusionLoss) and self.loss.momentum is not None:
+            self.loss.momentum.load_state_dict(torch.load(Path(checkpoint_path) / _MOMENTUM, weights_only=True))
+
     def add_model_card_callback(self, default_args_dict: dict[str, object]) -> None:
         """Collect nothing for a model card: it would ask hubs and encode examples."""
 
@@ -216,16 +235,21 @@ def make_trainer(
     assert settings is not None
     batches = recipe.steps * arguments.gradient_accumulation_steps * arguments.world_size
     hard = recipe.loss.negatives == "hard_only"
+    fuses = isinstance(model[0], FusionModel)
     examples, held_out, validation = data.examples(recipe), data.held_out_examples(recipe), recipe.validation
     trainer = BatchTrainer(
         model=model,
         args=arguments,
         # The same columns in all batches and processes, as these must call the model equally often.
-        train_dataset=NumberedBatches(examples, batches, negatives=hard or examples.has_negatives),
-        eval_dataset=NumberedBatches(held_out, validation.batches, negatives=hard or held_out.has_negatives)
+        train_dataset=NumberedBatches(examples, batches, negatives=hard or examples.has_negatives, topics=fuses),
+        eval_dataset=NumberedBatches(
+            held_out, validation.batches, negatives=hard or held_out.has_negatives, topics=fuses
+        )
         if held_out is not None and validation is not None
         else None,
-        loss=BatchLoss(model, recipe.loss, logit_scale(model) if of_images else None),
+        loss=FusionLoss(model, recipe.loss, recipe.seed)
+        if fuses
+        else BatchLoss(model, recipe.loss, logit_scale(model) if of_images else None),
         data_collator=Collator(model, _known_vectors(model, recipe, data, progress)) if of_images else None,
         callbacks=[Reporter(progress, _highest_loss(recipe), settings.precision)],
     )

@@ -143,6 +143,9 @@ def _make_trainer(
     arguments = arguments_of(recipe, work, cpu=cpu)
     if arguments.world_size > 1 and recipe.loss.learn_temperature:
         raise UserError("loss.learn_temperature: several processes would learn several temperatures: take one process")
+    fuses = recipe.image_text is not None and recipe.image_text.architecture != "clip"
+    if arguments.world_size > 1 and fuses:
+        raise UserError("image_text.architecture: a blip or an albef is trained by one process")
     return make_trainer(model, recipe, data, arguments=arguments, progress=progress)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.errors import RetrieverError
+from mlbench.retrievers.checkpoint_folder import read_json
 from mlbench.retrievers.image_text.albef_checkpoint import (
     BLOCK,
     LAYER,
@@ -32,14 +33,18 @@ from mlbench.retrievers.model_limits import whole_texts
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
-    from torch.nn import Module, ModuleDict
-    from transformers import BlipImageProcessorPil, PreTrainedTokenizerBase
+    from torch.nn import Linear, Module, ModuleDict
+    from transformers import BertConfig, BlipImageProcessorPil, PreTrainedTokenizerBase, ViTConfig
 
 
 # Of the evaluation, in words and in tokens.
 _MOST_WORDS = 30
 _MAX_LENGTH = 30
 _HEAD = 64
+_HEADS = ("vision_proj", "text_proj", "itm_head")
+# Of new weights, as BERT has it; and what the authors begin with, which training leaves alone.
+_DEVIATION = 0.02
+_TEMPERATURE = 0.07
 _VISION_NAMES = {
     "cls_token": "embeddings.cls_token",
     "pos_embed": "embeddings.position_embeddings",
@@ -70,7 +75,7 @@ def open_albef_matcher(path: Path, options: LoadOptions, max_length: int | None)
     from sentence_transformers.util import get_device_name
 
     weights = find_weights(path)
-    tokenizer = _open_tokenizer(options.tokenizer or weights.parent)
+    tokenizer = open_albef_tokenizer(options.tokenizer or weights.parent)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     tensors = read_weights(weights, allow_pickle=options.allow_pickle)
@@ -158,18 +163,14 @@ def image_processor(side: int) -> "BlipImageProcessorPil":
 
 
 def _build(tensors: "Mapping[str, Tensor]", sizes: Sizes, image_size: int | None, source: Path) -> "ModuleDict":
-    from torch.nn import Linear, ModuleDict
+    from torch.nn import ModuleDict
 
     for size in ("width", "hidden"):
         if sizes[size] % _HEAD:
             raise RetrieverError(f"{source}: {sizes[size]} coordinates of a state are no multiple of {_HEAD}")
     if sizes["width"] != sizes["hidden"]:
         raise RetrieverError(f"{source}: images have {sizes['width']} coordinates and texts {sizes['hidden']}")
-    heads = {
-        "vision_proj": Linear(sizes["width"], sizes["dim"]),
-        "text_proj": Linear(sizes["hidden"], sizes["dim"]),
-        "itm_head": Linear(sizes["hidden"], 2),
-    }
+    heads = _heads(sizes)
     for name, head in heads.items():
         head.load_state_dict({part: tensors[f"{name}.{part}"] for part in ("weight", "bias")})
     text, fusion = _text(tensors, sizes)
@@ -178,19 +179,20 @@ def _build(tensors: "Mapping[str, Tensor]", sizes: Sizes, image_size: int | None
     return model
 
 
-def _vision(tensors: "Mapping[str, Tensor]", sizes: Sizes, image_size: int | None, source: Path) -> "Module":
-    from torch import device
-    from transformers import ViTConfig, ViTModel
+def _heads(sizes: Sizes) -> "dict[str, Linear]":
+    from torch.nn import Linear
 
-    grid = isqrt(sizes["positions"] - 1)
-    if grid**2 + 1 != sizes["positions"]:
-        raise RetrieverError(
-            f"{source}: visual_encoder.pos_embed has {sizes['positions']} positions, no square and one"
-        )
-    side = image_size or grid * sizes["patch"]
-    if side % sizes["patch"]:
-        raise RetrieverError(f"image_size={side}: must be a multiple of {sizes['patch']}, the side of a patch")
-    config = ViTConfig(
+    return {
+        "vision_proj": Linear(sizes["width"], sizes["dim"]),
+        "text_proj": Linear(sizes["hidden"], sizes["dim"]),
+        "itm_head": Linear(sizes["hidden"], 2),
+    }
+
+
+def _vision_config(sizes: Sizes, side: int) -> "ViTConfig":
+    from transformers import ViTConfig
+
+    return ViTConfig(
         hidden_size=sizes["width"],
         num_hidden_layers=sizes["blocks"],
         num_attention_heads=sizes["width"] // _HEAD,
@@ -200,9 +202,43 @@ def _vision(tensors: "Mapping[str, Tensor]", sizes: Sizes, image_size: int | Non
         layer_norm_eps=1e-6,
         attn_implementation="sdpa",
     )
+
+
+def _text_configs(sizes: Sizes) -> "tuple[BertConfig, BertConfig]":
+    """Return what BERT's first layers are, which read texts alone, and its last ones, which look at the image."""
+    from transformers import BertConfig
+
+    options = {
+        "vocab_size": sizes["vocabulary"],
+        "hidden_size": sizes["hidden"],
+        "num_attention_heads": sizes["hidden"] // _HEAD,
+        "intermediate_size": sizes["inner"],
+        "max_position_embeddings": sizes["places"],
+        "type_vocab_size": sizes["types"],
+        "layer_norm_eps": 1e-12,
+        "attn_implementation": "sdpa",
+    }
+    # BERT has cross-attention only as a decoder; `fuse` lets each token see the whole text all the same.
+    decoding = {"is_decoder": True, "add_cross_attention": True}
+    alone = BertConfig(**options, num_hidden_layers=sizes["layers"] - sizes["fusion"])
+    return alone, BertConfig(**options, **decoding, num_hidden_layers=sizes["fusion"])
+
+
+def _vision(tensors: "Mapping[str, Tensor]", sizes: Sizes, image_size: int | None, source: Path) -> "Module":
+    from torch import device
+    from transformers import ViTModel
+
+    grid = isqrt(sizes["positions"] - 1)
+    if grid**2 + 1 != sizes["positions"]:
+        raise RetrieverError(
+            f"{source}: visual_encoder.pos_embed has {sizes['positions']} positions, no square and one"
+        )
+    side = image_size or grid * sizes["patch"]
+    if side % sizes["patch"]:
+        raise RetrieverError(f"image_size={side}: must be a multiple of {sizes['patch']}, the side of a patch")
     # Without memory of its own, which would only be filled with random numbers.
     with device("meta"):
-        model = ViTModel(config, add_pooling_layer=False)
+        model = ViTModel(_vision_config(sizes, side), add_pooling_layer=False)
     renamed = dict(_vision_weights(tensors))
     positions = _VISION_NAMES["pos_embed"]
     renamed[positions] = interpolate_positions(renamed[positions], side // sizes["patch"])
@@ -243,28 +279,79 @@ def _vision_weights(tensors: "Mapping[str, Tensor]") -> "Iterator[tuple[str, Ten
             yield (f"{_VISION_NAMES[module]}.{kind}" if dot else _VISION_NAMES[place]), tensor
 
 
+def new_albef(sizes: Sizes) -> "ModuleDict":
+    """Return a network of these sizes (see `read_sizes`), whose weights torch draws as BERT has them."""
+    from torch.nn import Embedding, Linear, ModuleDict
+    from transformers import BertModel, ViTModel
+    from transformers.models.bert.modeling_bert import BertEncoder
+
+    side = isqrt(sizes["positions"] - 1) * sizes["patch"]
+    text, fusion = _text_configs(sizes)
+    modules = {
+        **_heads(sizes),
+        "vision": ViTModel(_vision_config(sizes, side), add_pooling_layer=False),
+        "text": BertModel(text, add_pooling_layer=False),
+        "fusion": BertEncoder(fusion),
+    }
+    network = ModuleDict(modules)
+    for module in network.modules():
+        if isinstance(module, Linear | Embedding):
+            module.weight.data.normal_(std=_DEVIATION)
+        if isinstance(module, Linear):
+            module.bias.data.zero_()
+    return network
+
+
+def save_albef(network: "ModuleDict", folder: Path) -> None:
+    """Write the weights of a network, by their names in a retrieval checkpoint, and what says that it is an ALBEF."""
+    from safetensors.torch import save_file
+
+    save_file(dict(_official_weights(network)), folder / "model.safetensors")
+    (folder / "config.json").write_text('{"model_type": "albef"}\n', encoding="utf-8")
+
+
+def _official_weights(network: "ModuleDict") -> "Iterator[tuple[str, Tensor]]":
+    """Yield the weights of a network by their names in a retrieval checkpoint: what `_build` reads."""
+    from torch import cat, tensor
+
+    yield "temp", tensor(_TEMPERATURE)
+    for name in _HEADS:
+        yield from ((f"{name}.{part}", weight.contiguous()) for part, weight in network[name].state_dict().items())
+    blocks = {theirs: ours for ours, theirs in _BLOCK_NAMES.items()}
+    others = {theirs: ours for ours, theirs in _VISION_NAMES.items()}
+    vision = network["vision"].state_dict()
+    for name, weight in vision.items():
+        if not name.startswith("layers."):
+            module, _, kind = name.rpartition(".")
+            official = others[name] if name in others else f"{others[module]}.{kind}"
+            yield f"visual_encoder.{official}", weight.contiguous()
+            continue
+        _, number, place = name.split(".", 2)
+        module, _, kind = place.rpartition(".")
+        if module == _PROJECTIONS[0]:
+            thirds = [vision[f"layers.{number}.{each}.{kind}"] for each in _PROJECTIONS]
+            yield f"{BLOCK}{number}.attn.qkv.{kind}", cat(thirds)
+        elif module not in _PROJECTIONS:
+            yield f"{BLOCK}{number}.{blocks.get(module, module)}.{kind}", weight.contiguous()
+    for name, weight in network["text"].state_dict().items():
+        yield f"text_encoder.{name}", weight.contiguous()
+    alone = network["text"].config.num_hidden_layers
+    for name, weight in network["fusion"].state_dict().items():
+        _, number, place = name.split(".", 2)
+        yield f"{LAYER}{int(number) + alone}.{place}", weight.contiguous()
+
+
 def _text(tensors: "Mapping[str, Tensor]", sizes: Sizes) -> "tuple[Module, Module]":
     """Return BERT's first layers, which read texts alone, and its last ones, which look at the image."""
     from torch import device
-    from transformers import BertConfig, BertModel
+    from transformers import BertModel
     from transformers.models.bert.modeling_bert import BertEncoder
 
     alone = sizes["layers"] - sizes["fusion"]
-    options = {
-        "vocab_size": sizes["vocabulary"],
-        "hidden_size": sizes["hidden"],
-        "num_attention_heads": sizes["hidden"] // _HEAD,
-        "intermediate_size": sizes["inner"],
-        "max_position_embeddings": sizes["places"],
-        "type_vocab_size": sizes["types"],
-        "layer_norm_eps": 1e-12,
-        "attn_implementation": "sdpa",
-    }
-    text = BertModel(BertConfig(**options, num_hidden_layers=alone), add_pooling_layer=False)
-    # BERT has cross-attention only as a decoder; `fuse` lets each token see the whole text all the same.
-    decoding = {"is_decoder": True, "add_cross_attention": True}
+    text_config, fusion_config = _text_configs(sizes)
+    text = BertModel(text_config, add_pooling_layer=False)
     with device("meta"):
-        fusion = BertEncoder(BertConfig(**options, **decoding, num_hidden_layers=sizes["fusion"]))
+        fusion = BertEncoder(fusion_config)
     first, last = {}, {}
     for name, tensor in tensors.items():
         if name.startswith(LAYER):
@@ -280,8 +367,12 @@ def _text(tensors: "Mapping[str, Tensor]", sizes: Sizes) -> "tuple[Module, Modul
     return cast("Module", text), cast("Module", fusion)
 
 
-def _open_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
-    from transformers import BertTokenizer
+def open_albef_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
+    """Return the tokenizer in a folder: BERT's, unless it says that it is another.
+
+    Raises `RetrieverError` where there is none, or it cannot be loaded.
+    """
+    from transformers import AutoTokenizer, BertTokenizer
 
     place = Path(folder).expanduser()
     if not any((place / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
@@ -292,6 +383,8 @@ def _open_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
     try:
         with quiet():
             # By its class, as the library cannot guess it from either file alone.
-            return cast("PreTrainedTokenizerBase", BertTokenizer.from_pretrained(str(place), local_files_only=True))
+            own = read_json(place / "tokenizer_config.json").get("tokenizer_class")
+            tokenizer = BertTokenizer if own in (None, "BertTokenizer", "BertTokenizerFast") else AutoTokenizer
+            return cast("PreTrainedTokenizerBase", tokenizer.from_pretrained(str(place), local_files_only=True))
     except Exception as error:  # Two libraries read these files, each with errors of its own.
         raise RetrieverError(f"{place}: the tokenizer cannot be loaded: {first_line(error)}") from error
