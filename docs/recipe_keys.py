@@ -87,7 +87,8 @@ TABLES: Mapping[str, tuple[str, type[BaseModel], Mapping[str, str]]] = {
         "image_text",
         ImageTextModel,
         {
-            "checkpoint": "a folder or hub id of CLIP, SigLIP or another such; without one, a new model is trained",
+            "architecture": "`clip`, two towers, also for SigLIP and such; `blip` or `albef`, with a matching head",
+            "checkpoint": "a folder or hub id of such a model; without one, a new model is trained",
             "revision": "a branch, tag or commit on the hub",
             "image_tower": "a folder or hub id of a model that reads images, such as a checkpoint of mlbench",
             "text_tower": "a folder or hub id of the text encoder to join with it; it gets a new projection",
@@ -148,6 +149,10 @@ TABLES: Mapping[str, tuple[str, type[BaseModel], Mapping[str, str]]] = {
             "temperature": "cosines are divided by it",
             "learn_temperature": "of image-text models: it is trained as well, and stays above .01",
             "symmetric": "the mean with the same loss from documents to queries; not with `hard_only`",
+            "matching": "of BLIP and ALBEF: the weight of the matching loss; 0 leaves it out",
+            "momentum": "of BLIP and ALBEF: what a momentum model keeps of its weights at each batch, such as 0.995",
+            "queue": "with `momentum`: the images and captions of earlier batches that each is compared with as well",
+            "distillation": "with `momentum`: the share of the momentum model's guesses in the targets, such as 0.4",
         },
     ),
     "optimizer": (

@@ -52,7 +52,9 @@ def train_transformer(
         state = _train(trainer, recipe, work)
         kept = _saved_step(state, recipe)
         if trainer.is_world_process_zero():
-            model = SentenceTransformer(str(work / f"checkpoint-{kept}"), device="cpu", local_files_only=True)
+            # What it trusts is a class of mlbench: this training has written the checkpoint.
+            trusted = {"local_files_only": True, "trust_remote_code": _fuses(recipe)}
+            model = SentenceTransformer(str(work / f"checkpoint-{kept}"), device="cpu", **trusted)
             if not all(bool(weights.isfinite().all()) for weights in model.parameters()):
                 # The last step of all is judged by nothing else.
                 raise UserError(f"the weights are no numbers after {kept} steps: lower optimizer.learning_rate")
@@ -143,10 +145,13 @@ def _make_trainer(
     arguments = arguments_of(recipe, work, cpu=cpu)
     if arguments.world_size > 1 and recipe.loss.learn_temperature:
         raise UserError("loss.learn_temperature: several processes would learn several temperatures: take one process")
-    fuses = recipe.image_text is not None and recipe.image_text.architecture != "clip"
-    if arguments.world_size > 1 and fuses:
+    if arguments.world_size > 1 and _fuses(recipe):
         raise UserError("image_text.architecture: a blip or an albef is trained by one process")
     return make_trainer(model, recipe, data, arguments=arguments, progress=progress)
+
+
+def _fuses(recipe: Recipe) -> bool:
+    return recipe.image_text is not None and recipe.image_text.architecture != "clip"
 
 
 def _is_cpu(device: str | None) -> bool:

@@ -17,7 +17,7 @@ from mlbench.training.sources import load_training_set
 STATIC = ("default", "static-cross", "static-hybrid", "static-large", "static-mono", "static-questions")
 TRANSFORMERS = ("labse-hybrid", "mbert-hybrid", "mt5-hybrid", "xlmr-hybrid")
 PRE_TRAINED = ("e5-small-hybrid", "e5-small-questions")
-IMAGES = ("clip-hybrid", "clip-standard", "mini-images-hybrid")
+IMAGES = ("clip-hybrid", "clip-standard", "mini-images-albef", "mini-images-blip", "mini-images-hybrid")
 NINE = ("ar", "de", "en", "es", "hi", "ru", "th", "tr", "zh")
 
 
