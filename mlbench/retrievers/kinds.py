@@ -42,7 +42,8 @@ _COLBERT = "HF_ColBERT"
 # Models of transformers in which words meet the patches of an image, such as ColPaliForRetrieval.
 _OF_PATCHES = "ForRetrieval"
 _CONFIGURATIONS = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
-_LIBRARIES = ("sentence_transformers.", "pylate.")
+# The last is what `mlbench train` makes of a BLIP or an ALBEF.
+_LIBRARIES = ("sentence_transformers.", "pylate.", "mlbench.training.fusion.")
 
 
 def kind_of_checkpoint(folder: Path) -> Kind:

@@ -372,7 +372,7 @@ def open_albef_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
 
     Raises `RetrieverError` where there is none, or it cannot be loaded.
     """
-    from transformers import AutoTokenizer, BertTokenizer
+    from transformers import BertTokenizer, PreTrainedTokenizerFast
 
     place = Path(folder).expanduser()
     if not any((place / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
@@ -384,7 +384,7 @@ def open_albef_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
         with quiet():
             # By its class, as the library cannot guess it from either file alone.
             own = read_json(place / "tokenizer_config.json").get("tokenizer_class")
-            tokenizer = BertTokenizer if own in (None, "BertTokenizer", "BertTokenizerFast") else AutoTokenizer
+            tokenizer = BertTokenizer if own in (None, "BertTokenizer", "BertTokenizerFast") else PreTrainedTokenizerFast
             return cast("PreTrainedTokenizerBase", tokenizer.from_pretrained(str(place), local_files_only=True))
     except Exception as error:  # Two libraries read these files, each with errors of its own.
         raise RetrieverError(f"{place}: the tokenizer cannot be loaded: {first_line(error)}") from error
