@@ -14,6 +14,7 @@ from mlbench.errors import UserError
 from mlbench.open_model import open_retriever
 from mlbench.protocols import Runtime, Silence
 from mlbench.training.image_text import load_image_text
+from mlbench.training.manifest import Destination
 from mlbench.training.recipe import Recipe
 from mlbench.training.towers import tower_of
 from mlbench.training.train import fit
@@ -58,7 +59,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         recipe = image_recipe(folder, steps=60, batches={"size": 12}, optimizer={"learning_rate": 0.005})
-        fit(recipe, read_images(recipe), folder / "image", runtime=CPU)
+        fit(recipe, read_images(recipe), Destination(folder / "image"), runtime=CPU)
         yield folder
 
 
@@ -93,7 +94,7 @@ def test_what_is_locked_stays_to_the_bit(root: Path, tmp_path: Path, locked: str
     recipe = joined(root, locked, steps=4, optimizer={"learning_rate": 0.01, "weight_decay": 0.1})
     data = read_images(recipe)
     before = load_image_text(recipe, data, progress=Silence(), runtime=CPU)
-    fit(recipe, data, tmp_path / "out", runtime=CPU)
+    fit(recipe, data, Destination(tmp_path / "out"), runtime=CPU)
     after = sentence_transformers.SentenceTransformer(str(tmp_path / "out"), device="cpu", local_files_only=True)
     for modality in ("image", "text"):
         assert same(weights_of(before, modality), weights_of(after, modality)) == (locked == modality), modality
@@ -106,7 +107,7 @@ def test_what_is_locked_stays_to_the_bit(root: Path, tmp_path: Path, locked: str
 def tuned(root: Path) -> Path:
     batches = {"size": 12, "captions": 0.2}
     recipe = joined(root, "image", steps=150, batches=batches, optimizer={"learning_rate": 0.01})
-    fit(recipe, read_images(recipe), root / "tuned", runtime=CPU)
+    fit(recipe, read_images(recipe), Destination(root / "tuned"), runtime=CPU)
     return root / "tuned"
 
 
