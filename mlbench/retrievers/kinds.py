@@ -42,8 +42,9 @@ _COLBERT = "HF_ColBERT"
 # Models of transformers in which words meet the patches of an image, such as ColPaliForRetrieval.
 _OF_PATCHES = "ForRetrieval"
 _CONFIGURATIONS = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
-# The last is what `mlbench train` makes of a BLIP or an ALBEF.
-_LIBRARIES = ("sentence_transformers.", "pylate.", "mlbench.training.fusion.")
+# Where the class is of what `mlbench train` makes of a BLIP or an ALBEF.
+_FUSION = "mlbench.training.fusion."
+_LIBRARIES = ("sentence_transformers.", "pylate.", _FUSION)
 
 
 def kind_of_checkpoint(folder: Path) -> Kind:
@@ -122,6 +123,11 @@ def check_kind(folder: Path, locator: str, kind: Kind) -> None:
             'of kind = "rerank"'
         )
     raise RetrieverError(f"{locator} is {_NAMES[found]}: open it as {found}:{locator}")
+
+
+def has_matching_head(folder: Path) -> bool:
+    """Say whether `mlbench train` made a folder of a BLIP or an ALBEF: but for its modules it is as their own."""
+    return any(name.startswith(_FUSION) for name in module_types(folder))
 
 
 def check_code(folder: Path, *, trusted: bool, network: bool = True) -> None:

@@ -283,7 +283,10 @@ def arguments_of(recipe: Recipe, work: Path, *, cpu: bool) -> SentenceTransforme
     assert settings is not None
     every = validation.every if validation else _EVERY
     on_gpu = torch.cuda.is_available() and not cpu
-    judged = {"eval_strategy": "steps", "eval_steps": every, "metric_for_best_model": "eval_loss"} if validation else {}
+    judged: dict[str, object] = {"eval_strategy": "steps", "eval_steps": every} if validation else {}
+    if recipe.patience is not None:
+        # Only there: of two checkpoints the library would keep the better one, and the last one is wanted.
+        judged |= {"metric_for_best_model": "eval_loss", "greater_is_better": False}
     return SentenceTransformerTrainingArguments(
         output_dir=str(work),
         seed=recipe.seed,
@@ -313,7 +316,6 @@ def arguments_of(recipe: Recipe, work: Path, *, cpu: bool) -> SentenceTransforme
         # A batch of captions leaves the tower of images alone.
         ddp_find_unused_parameters=True if recipe.image_text else None,
         prompts=_prompts(recipe.transformer) if recipe.transformer else None,
-        greater_is_better=False if validation else None,
         **judged,
     )
 

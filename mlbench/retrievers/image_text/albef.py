@@ -384,7 +384,9 @@ def open_albef_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
         with quiet():
             # By its class, as the library cannot guess it from either file alone.
             own = read_json(place / "tokenizer_config.json").get("tokenizer_class")
-            tokenizer = BertTokenizer if own in (None, "BertTokenizer", "BertTokenizerFast") else PreTrainedTokenizerFast
+            tokenizer = (
+                BertTokenizer if own in (None, "BertTokenizer", "BertTokenizerFast") else PreTrainedTokenizerFast
+            )
             return cast("PreTrainedTokenizerBase", tokenizer.from_pretrained(str(place), local_files_only=True))
     except Exception as error:  # Two libraries read these files, each with errors of its own.
         raise RetrieverError(f"{place}: the tokenizer cannot be loaded: {first_line(error)}") from error

@@ -53,6 +53,7 @@ from mlbench.retrievers.image_text.towers import (
     read_towers,
 )
 from mlbench.retrievers.kinds import check_kind as check_scheme
+from mlbench.retrievers.kinds import has_matching_head
 from mlbench.retrievers.load_checkpoint import (
     PADDED,
     DType,
@@ -457,7 +458,7 @@ def _open(folder: Path, settings: ImageTextLoader.Settings, runtime: Runtime) ->
     """Return both sides of a checkpoint; raises `RetrieverError` where it reads texts alone."""
     options = _load_options(settings, runtime)
     kind = check_kind(folder, options)
-    if (folder / "modules.json").is_file():
+    if (folder / "modules.json").is_file() and not has_matching_head(folder):
         _check_torch(settings)
         model, origin = _open_library(folder, settings, options, texts=True)
         return _library_sides(model, origin, settings, runtime)
