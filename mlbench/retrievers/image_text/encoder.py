@@ -513,7 +513,7 @@ def _open_images(folder: Path, settings: ImageTextLoader.Settings, runtime: Runt
         origin, identity = _one_side(loaded, files, digest, settings)
         size = settings.image_batch_size
         return TowerImages(loaded.tower, loaded.device, origin, identity, size, threads=runtime.threads)
-    if (folder / "modules.json").is_file():
+    if (folder / "modules.json").is_file() and not has_matching_head(folder):
         model, origin = _open_library(folder, settings, options, texts=False)
         return _library_images(model, origin, settings, runtime)
     return _open(folder, settings, runtime).images
