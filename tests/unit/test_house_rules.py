@@ -33,7 +33,7 @@ HEAVY |= {"bm25s", "Stemmer", "ir_measures"}
 CLOSE = {"datasets", "faiss-cpu", "ir-datasets", "onnxruntime", "openvino", "pyjnius", "pyserini", "ray"}
 CLOSE |= {"sentence-transformers", "torch", "transformers"}
 # Extend classes of such libraries, and are imported late themselves.
-EXTENDING = {"mlbench.tasks.ir_datasets_export", "mlbench.training.trainer"}
+EXTENDING = {"mlbench.tasks.ir_datasets_export", "mlbench.training.fusion", "mlbench.training.trainer"}
 # A module below so many lines that only one other imports is a part of that one...
 SMALL = 60
 # ... but for these, each with its reason: a format among several, or what must load apart.
