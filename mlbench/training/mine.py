@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.embeddings.encode import embed
+from mlbench.embeddings.encode import Embeddings, embed
 from mlbench.embeddings.exact import norms
 from mlbench.embeddings.store import VectorStore
 from mlbench.errors import UserError
-from mlbench.protocols import SILENCE, Encoder, Progress, Vectors
+from mlbench.protocols import SILENCE, Encoder, Group, Progress, Vectors
 from mlbench.training.index import ABSENT, Ints, RowIndex
 from mlbench.training.rows import DatasetRows
 
@@ -32,11 +32,31 @@ class Mining:
 
 @dataclass(frozen=True, eq=False)
 class _LanguageTexts:
-    """What there is in one language: rows with a document, and those of them with a query, both int64 (n,)."""
+    """What there is in one language: rows with a document, and those of them with a query, both int64 (n,).
 
-    column: int
+    `groups` are the texts of these queries and of these documents.
+    """
+
+    language: str
     documents: Ints
     queries: Ints
+    document_texts: Ints
+    groups: Mapping[Group, list[str]]
+
+    @classmethod
+    def of(cls, rows: DatasetRows, index: RowIndex, column: int) -> "_LanguageTexts":
+        """Return what `rows` have in the language of a column."""
+        has_document = index.document_places[index.pattern, column] != ABSENT
+        has_query = index.query_places[index.pattern, column] != ABSENT
+        documents, queries = np.flatnonzero(has_document), np.flatnonzero(has_document & has_query)
+        document_texts = index.document_texts(documents, np.full(len(documents), column))
+        query_texts = index.query_texts(queries, np.full(len(queries), column))
+        language = rows.languages[column]
+        groups: dict[Group, list[str]] = {
+            ("query", language): rows.read(query_texts),
+            ("document", language): rows.read(document_texts),
+        }
+        return cls(language, documents, queries, document_texts, groups)
 
 
 def mine(
@@ -58,9 +78,10 @@ def mine(
         raise UserError(f"{rows.name}: negatives are mined for texts, and these are captions of images")
     chosen: dict[int, dict[str, list[str]]] = {}
     for column, language in enumerate(rows.languages):
-        texts = _texts_of(index, column)
+        texts = _LanguageTexts.of(rows, index, column)
         if len(texts.queries):
-            for row, numbers in _mine_language(rows, index, texts, encoder, mining, store=store, progress=progress):
+            embedded = embed(encoder, texts.groups, store, progress)
+            for row, numbers in _mine_language(index, texts, embedded, mining, progress):
                 if len(numbers):
                     chosen.setdefault(row, {})[language] = rows.read(numbers)
     for row in range(len(index)):
@@ -81,34 +102,16 @@ def find_negatives(scores: NDArray[np.float32], own: Ints, related: NDArray[np.b
     return [row[np.isfinite(usable[place, row])] for place, row in enumerate(order)]
 
 
-def _texts_of(index: RowIndex, column: int) -> _LanguageTexts:
-    has_document = index.document_places[index.pattern, column] != ABSENT
-    has_query = index.query_places[index.pattern, column] != ABSENT
-    return _LanguageTexts(column, np.flatnonzero(has_document), np.flatnonzero(has_document & has_query))
-
-
 def _mine_language(
-    rows: DatasetRows,
-    index: RowIndex,
-    texts: _LanguageTexts,
-    encoder: Encoder,
-    mining: Mining,
-    *,
-    store: VectorStore | None,
-    progress: Progress,
+    index: RowIndex, texts: _LanguageTexts, embedded: Embeddings, mining: Mining, progress: Progress
 ) -> Iterator[tuple[int, Ints]]:
     """Yield each row with a query in the language, and the numbers of the texts that are its negatives."""
-    language, columns = rows.languages[texts.column], np.full(len(texts.documents), texts.column)
-    document_texts = index.document_texts(texts.documents, columns)
-    query_texts = index.query_texts(texts.queries, columns[: len(texts.queries)])
-    groups = {("query", language): rows.read(query_texts), ("document", language): rows.read(document_texts)}
-    embedded = embed(encoder, groups, store, progress)  # type: ignore[arg-type]
-    queries, documents = (_unit(embedded.vectors(role, language)) for role in ("query", "document"))
+    queries, documents = (_unit(embedded.vectors(role, texts.language)) for role in ("query", "document"))
     # A document that many rows have is one candidate: the last of them in a dictionary is its first.
-    first = {text: place for place, text in reversed(list(enumerate(groups["document", language])))}
+    first = {text: place for place, text in reversed(list(enumerate(texts.groups["document", texts.language])))}
     candidates = np.sort(np.array(list(first.values()), np.int64))
     places = np.searchsorted(texts.documents, texts.queries)
-    progress.start(f"mine {language}", len(queries))
+    progress.start(f"mine {texts.language}", len(queries))
     for start in range(0, len(queries), _BLOCK):
         here = slice(start, start + _BLOCK)
         asking = texts.queries[here]
@@ -117,7 +120,9 @@ def _mine_language(
         scores = np.concatenate([scores, own[:, None]], axis=1)
         related = _related(index, asking, texts.documents[candidates])
         found = find_negatives(scores, np.full(len(asking), len(candidates)), related, mining)
-        yield from ((row, document_texts[candidates[each]]) for row, each in zip(asking.tolist(), found, strict=True))
+        yield from (
+            (row, texts.document_texts[candidates[each]]) for row, each in zip(asking.tolist(), found, strict=True)
+        )
         progress.advance(len(asking))
     progress.finish()
 
