@@ -20,6 +20,7 @@ CALLS = {
     "index-costs": ("index-costs", "base/exact.json", "base/exact.json"),
     "history": ("history", "base", "--svg", "history.svg"),
     "train": ("train", "--list"),
+    "mine": ("mine", "static-hybrid", "--model", "hashing", "--out", "taken"),
     "sweep": ("sweep", "static-hybrid"),
     "tune": ("tune", "gone.toml", "--task", "own"),
     "tasks": ("tasks", "check", "own"),

@@ -236,7 +236,8 @@ def test_experts_of_limited_capacity_are_given_one_text_at_a_time(
     encoder = open_retriever(str(tmp_path), {}, RUNTIME)
     together = encoder.encode(TEXTS, "query")
     alone = np.concatenate([encoder.encode([text], "query") for text in TEXTS])
-    np.testing.assert_array_equal(together, alone)
+    # But for rounding, which depends on the processor; texts that meet in a batch are further apart than .1.
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("scheme", ["dense", "late", "reranker"])

@@ -143,7 +143,7 @@ def test_defaults_of_a_minimal_file(tmp_path: Path) -> None:
         ('parallel = "yes"', "parallel: input should be a valid boolean, not 'yes'"),
         ("version = 1", "version: input should be a valid string, not 1"),
         ("version = 1979-05-27", "version: input should be a valid string"),
-        ('measures = "AP"', "measures: must be a list, not 'AP'"),
+        ('measures = "AP"', 'measures: must be a list, such as ["a", "b"], not \'AP\''),
         ("expected = 3", "expected: must be a table, not 3"),
         ('options = ["a"]', "options: must be a table, not ['a']"),
         ("measures = []", "measures: must not be empty"),

@@ -86,7 +86,7 @@ FAULTS = {
     "kind = ": ["not valid TOML: Invalid value (at end of document)"],
     'kind = "fusion"': ["systems: is missing"],
     'kind = "fusion"\nsystems = ["toy"]': ["systems: a fusion needs at least two systems"],
-    'kind = "fusion"\nsystems = "toy"': ["systems: must be a list, not 'toy'"],
+    'kind = "fusion"\nsystems = "toy"': ['systems: must be a list, such as ["a", "b"], not \'toy\''],
     'kind = "fusion"\nsystems = ["toy", " "]': ["systems[1].model: string should match pattern '\\S', not ' '"],
     'kind = "rerank"\nfirst = "toy"': ["reranker: is missing"],
     'kind = "rerank"\nfirst = "toy"\nreranker = "a/b"\nn = 0\ndeep = 1': [
