@@ -1,12 +1,12 @@
 """`mlbench mine`: hard negatives for the rows of a recipe, found by a model."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
-from mlbench.cli.options import assignments
+from mlbench.cli.options import assignments, model_set_option, unset_option
 from mlbench.cli.progress import Screen, pass_screen
 from mlbench.errors import UserError
 from mlbench.evaluation.options import Options
@@ -14,7 +14,7 @@ from mlbench.io.atomic import whole_file
 from mlbench.io.cache import cache_dir
 from mlbench.protocols import Encoder, Runtime
 from mlbench.training.mine import Mining, mine
-from mlbench.training.recipe import parse_value
+from mlbench.training.recipe import parse_changes
 from mlbench.training.train import open_recipe
 
 
@@ -45,14 +45,8 @@ Examples:
     metavar="KEY=VALUE",
     help="Change a key of the recipe; may be repeated.",
 )
-@click.option(
-    "--model-set",
-    "settings",
-    multiple=True,
-    callback=assignments("dtype=bf16", "--model-set"),
-    metavar="KEY=VALUE",
-    help="Change how the model is opened, as run --set does; may be repeated.",
-)
+@unset_option
+@model_set_option
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="A folder with training data.")
 @click.option("--device", metavar="NAME", help="A torch device such as cuda:0; the best one there is by default.")
 @pass_screen
@@ -65,7 +59,8 @@ def command(
     negatives: int,
     margin: float,
     changes: Mapping[str, str],
-    settings: Mapping[str, str],
+    unset: Sequence[str],
+    model_settings: Mapping[str, str],
     data_dir: Path | None,
     device: str | None,
 ) -> None:
@@ -79,10 +74,8 @@ def command(
     if not out.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.parent}: make it, or name another file")
     progress = screen.progress()
-    opened, data = open_recipe(
-        recipe, {key: parse_value(value) for key, value in changes.items()}, data_dir=data_dir, progress=progress
-    )
-    loaded = Options(settings=settings, runtime=Runtime(device), progress=progress).open_model(model)
+    opened, data = open_recipe(recipe, parse_changes(changes, unset), data_dir=data_dir, progress=progress)
+    loaded = Options(settings=model_settings, runtime=Runtime(device), progress=progress).open_model(model)
     if not isinstance(loaded.retriever, Encoder):
         raise UserError(f"--model {model} gives no vectors: name an encoder")
     found = rows = 0

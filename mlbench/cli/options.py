@@ -49,6 +49,16 @@ def assignments(
     return parse
 
 
+model_set_option = click.option(
+    "--model-set",
+    "model_settings",
+    multiple=True,
+    callback=assignments("dtype=bf16", "--model-set"),
+    metavar="KEY=VALUE",
+    help="Change how models are opened, as run --set does; may be repeated.",
+)
+
+
 def language_list(context: click.Context, parameter: click.Parameter, tags: str | None) -> tuple[str, ...] | None:
     """Return the tags of a list with commas, None where no list is given; raises `UserError` for what is no tag."""
     if tags is None:

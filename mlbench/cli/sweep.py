@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from mlbench.cli.options import assignments, unset_option
+from mlbench.cli.options import assignments, model_set_option, unset_option
 from mlbench.cli.progress import Screen, console, pass_screen
 from mlbench.compare.sweep import from_json
 from mlbench.errors import InvalidResult, UserError
@@ -73,14 +73,7 @@ Examples:
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Points that run at once."
 )
-@click.option(
-    "--model-set",
-    "model_settings",
-    multiple=True,
-    callback=assignments("dtype=bf16", "--model-set"),
-    metavar="KEY=VALUE",
-    help="Change how the trained models are opened to be measured, as run --set does; may be repeated.",
-)
+@model_set_option
 @click.option("--device", metavar="NAME", help="A torch device such as cuda:0; the best one there is by default.")
 @click.option(
     "--threads",

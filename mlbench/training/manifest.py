@@ -97,9 +97,14 @@ class Destination:
 
 
 def is_prefix_of_longer(recipe: Recipe) -> bool:
-    """Say whether a training of more steps begins with this one: a static one whose rate does not depend on `steps`."""
+    """Say whether a training of more steps begins with this one: a static one whose rate does not depend on `steps`.
+
+    Where patience may end it, its last step is judged in the longer one as well.
+    """
     constant = recipe.optimizer.schedule == "constant" and recipe.optimizer.warmup == 0
-    return recipe.static is not None and constant
+    validation = recipe.validation
+    judged = validation is None or validation.patience is None or recipe.steps % validation.every == 0
+    return recipe.static is not None and constant and judged
 
 
 def _own_work(folder: Path, recipe: Recipe, data: TrainingData) -> Path:

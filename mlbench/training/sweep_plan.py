@@ -106,9 +106,14 @@ def chains(points: Sequence[PlannedPoint]) -> list[Chain]:
     """Return the points in chains, in the order of their first points."""
     found: dict[str, list[PlannedPoint]] = {}
     for point in points:
-        alike = point.recipe.model_copy(update={"steps": 1} if is_prefix_of_longer(point.recipe) else {})
-        found.setdefault(alike.fingerprint(), []).append(point)
+        recipe = point.recipe
+        key = _without_steps(recipe) if is_prefix_of_longer(recipe) else recipe.fingerprint()
+        found.setdefault(key, []).append(point)
     return [Chain(tuple(sorted(group, key=lambda point: point.recipe.steps))) for group in found.values()]
+
+
+def _without_steps(recipe: Recipe) -> str:
+    return recipe.model_copy(update={"steps": 1}).fingerprint()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +138,7 @@ class SweepFolder:
 
     def shared_work(self, point: PlannedPoint) -> Path:
         """Return where points keep their state that differ from this one in nothing but their steps."""
-        alike = point.recipe.model_copy(update={"steps": 1})
-        return self.out.absolute() / "checkpoints" / f".training-{alike.fingerprint()[:16]}"
+        return self.out.absolute() / "checkpoints" / f".training-{_without_steps(point.recipe)[:16]}"
 
     def results(self, point: PlannedPoint) -> Path:
         """Return the folder of a point's results."""

@@ -1,6 +1,7 @@
 """The trainer of sentence-transformers on numbered batches; it extends that library's classes, so import it late."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from math import gcd, inf
 from pathlib import Path
@@ -38,6 +39,8 @@ _HIGHEST_SCALE = 100.0
 _MOMENTUM = "momentum.pt"
 # So many tokens go through a packed network at once.
 _ROW = 4096
+# A text of at most so many tokens is short.
+_SHORT = 64
 
 
 class NumberedBatches:
@@ -119,8 +122,10 @@ def embed_columns(model: SentenceTransformer, columns: Sequence[Features]) -> li
     lengths = together["attention_mask"].sum(dim=1).numpy()
     if not packing.takes(together, lengths):
         return [_vectors(model, features) for features in columns]
-    # For texts so short, the library's fused attention takes twice the time of plain products, backwards above all.
-    with packing.attention(), sdpa_kernel(SDPBackend.MATH):
+    # For short texts, the library's fused attention takes twice the time of plain products, backwards above all. Those
+    # keep all weights of attention in memory, which would be too much for long ones.
+    plain = sdpa_kernel(SDPBackend.MATH) if lengths.max() <= _SHORT else nullcontext()
+    with packing.attention(), plain:
         batches = [
             (rows, model(batch)["sentence_embedding"]) for rows, batch in packing.batches(together, lengths, _ROW)
         ]

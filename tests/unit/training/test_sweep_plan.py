@@ -7,6 +7,8 @@ from toy import write_toy
 
 from mlbench.compare.sweep import written
 from mlbench.errors import InvalidRecipe, UnknownName, UserError
+from mlbench.training.manifest import is_prefix_of_longer
+from mlbench.training.recipe import Recipe, load_recipe
 from mlbench.training.sweep_plan import Plan, parse_axis, plan_sweep, triangle
 
 
@@ -226,3 +228,22 @@ def test_the_faults_of_all_arms_are_told_at_once(recipe: str) -> None:
     assert "1.5" in faults
     assert "-2" in faults
     assert faults.count("steps") == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ({}, True),
+        ({"optimizer": {"learning_rate": 0.01, "schedule": "linear"}}, False),
+        ({"optimizer": {"learning_rate": 0.01, "warmup": 0.1}}, False),
+        ({"validation": {"share": 0.1, "every": 7}}, True),
+        # The last of 20 steps would be judged in the short training alone.
+        ({"validation": {"share": 0.1, "every": 7, "patience": 2}}, False),
+        ({"validation": {"share": 0.1, "every": 10, "patience": 2}}, True),
+    ],
+)
+def test_a_training_begins_a_longer_one_where_nothing_depends_on_its_end(
+    table: dict[str, object], expected: bool, recipe: str
+) -> None:
+    made = load_recipe(recipe).model_dump(mode="json") | {"steps": 20} | table
+    assert is_prefix_of_longer(Recipe.model_validate(made)) is expected
